@@ -1,0 +1,7 @@
+//! The only unsafe code of Brant, and its only way to start a child process.
+//!
+//! Everything here is a thin, safe face over one kernel interface. Policy lives in the callers.
+
+#![expect(unsafe_code, reason = "this crate is the one place for it; each block carries its SAFETY comment")]
+
+pub mod child;

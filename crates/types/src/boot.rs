@@ -1,0 +1,58 @@
+//! The hand-over from `init` to the services of a node: one file, `/run/brant/boot.toml`.
+
+use crate::secret::ClusterSecret;
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Where the hand-over file lives (mode 0600, root).
+pub const BOOT_FACTS: &str = "/run/brant/boot.toml";
+
+/// What `init` found out about this PC and its image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BootFacts {
+    /// This node's name: one RFC 1123 label, already set as the host name.
+    pub host_name: String,
+    /// 32 hexadecimal digits, fresh at this boot.
+    pub machine_id: String,
+    /// What the image was built from; equal on all nodes booted from the same image.
+    pub image_id: String,
+    /// The cluster's name, for people.
+    pub cluster: String,
+    /// The cluster's secret; an image without one cannot join.
+    pub secret: Option<ClusterSecret>,
+    /// Seconds of kernel uptime when the root was mounted.
+    pub root_mounted_at: f64,
+    /// Addresses to try besides the beacon (`brant.seed=`, DHCP option 224).
+    #[serde(default)]
+    pub seeds: Vec<IpAddr>,
+    /// Every wired link, with its lease where DHCP has answered so far.
+    #[serde(default)]
+    pub links: Vec<LinkFacts>,
+}
+
+/// One wired network link.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkFacts {
+    /// Interface name.
+    pub name: String,
+    /// Interface index.
+    pub index: u32,
+    /// The IPv4 address in use and its prefix length.
+    pub ipv4: Option<(Ipv4Addr, u8)>,
+    /// Whether that address came from a DHCP server (else it is link-local, RFC 3927).
+    pub from_dhcp: bool,
+}
+
+/// What the builder says of an image, `/brant/image.toml` in the initramfs and `/usr/lib/brant/image.toml` on the root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageFacts {
+    /// A digest of everything that went in, the secret excepted.
+    pub image_id: String,
+    /// The profile's name.
+    pub profile: String,
+    /// Brant's version.
+    pub version: String,
+}

@@ -1,0 +1,4 @@
+//! The nouns and wire formats of Brant. Nothing in here reads, writes, or asks what time it is.
+
+pub mod boot;
+pub mod secret;
