@@ -1,4 +1,7 @@
 //! The nouns and wire formats of Brant. Nothing in here reads, writes, or asks what time it is.
 
+pub mod agent;
 pub mod boot;
+pub mod cluster;
+pub mod node;
 pub mod secret;

@@ -1,0 +1,173 @@
+//! A small LAN with a clock of its own.
+
+use super::*;
+use brant_types::node::WireGuardKey;
+use std::collections::VecDeque;
+
+struct Lan {
+    now: Instant,
+    nodes: Vec<(SocketAddrV6, Membership, bool)>,
+    sent: Vec<(SocketAddrV6, Vec<u8>)>,
+    /// Of 100 datagrams, how many are lost.
+    loss: u32,
+    rng: StdRng,
+}
+
+fn address(n: u16) -> SocketAddrV6 {
+    SocketAddrV6::new([0xfe80, 0, 0, 0, 0, 0, 0, n].into(), 1, 0, 2)
+}
+
+fn facts(n: u8) -> NodeFacts {
+    let key = WireGuardKey([n; 32]);
+    NodeFacts {
+        id: NodeId::of(&key),
+        name: format!("node-{n}"),
+        key,
+        port: 51820,
+        cores: 1,
+        memory_kib: 1 << 20,
+        speed: 1000,
+        image_id: "image".to_owned(),
+        cpu: "cpu".to_owned(),
+    }
+}
+
+impl Lan {
+    fn of(secrets: &[u8]) -> Self {
+        let nodes = (1_u8..)
+            .zip(secrets)
+            .map(|(n, secret)| {
+                let secret = ClusterSecret::from_bytes([*secret; 32]);
+                let core = Membership::new("test", &secret, facts(n), [n; 32], Duration::ZERO);
+                (address(u16::from(n)), core, true)
+            })
+            .collect();
+        Self { now: Duration::ZERO, nodes, sent: Vec::new(), loss: 0, rng: StdRng::from_seed([0; 32]) }
+    }
+
+    fn run(&mut self, seconds: u64) {
+        let end = self.now + Duration::from_secs(seconds);
+        while self.now < end {
+            self.now += Duration::from_millis(20);
+            let mut flying = VecDeque::new();
+            for (from, core, on) in &mut self.nodes {
+                if *on && core.next_tick() <= self.now {
+                    flying.extend(core.tick(self.now).into_iter().map(|output| (*from, output)));
+                }
+            }
+            while let Some((from, output)) = flying.pop_front() {
+                for (to, core, on) in &mut self.nodes {
+                    let datagram = match &output {
+                        Output::Beacon(datagram) => datagram,
+                        Output::Send { to: one, datagram } if one == to => datagram,
+                        _ => continue,
+                    };
+                    self.sent.push((from, datagram.clone()));
+                    if *on && self.rng.random_range(0..100) >= self.loss {
+                        // Own echoes included, as on a looped switch.
+                        flying.extend(
+                            core.datagram(self.now, from, datagram).into_iter().map(|output| (*to, output)),
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    fn members(&self, node: usize) -> usize {
+        self.nodes[node].1.config().nodes.len()
+    }
+}
+
+#[test]
+fn nodes_that_hear_each_other_agree_on_the_same_bytes() {
+    let mut lan = Lan::of(&[7; 5]);
+    lan.run(5);
+    let bytes: BTreeSet<String> = lan.nodes.iter().map(|(_, core, _)| core.config().to_toml()).collect();
+    assert_eq!(bytes.len(), 1);
+    assert_eq!(lan.members(0), 5);
+}
+
+#[test]
+fn agreement_survives_loss() {
+    let mut lan = Lan::of(&[7; 5]);
+    lan.loss = 20;
+    lan.run(20);
+    assert_eq!((0..5).map(|node| lan.members(node)).collect::<Vec<_>>(), [5; 5]);
+}
+
+#[test]
+fn a_node_that_falls_silent_goes_down_and_comes_back() {
+    let mut lan = Lan::of(&[7; 3]);
+    lan.run(5);
+    lan.nodes[2].2 = false;
+    lan.run(15);
+    assert_eq!(lan.members(0), 2);
+    assert!(lan.nodes[0].1.view(None).nodes.iter().any(|node| node.state == NodeState::Down));
+    lan.nodes[2].2 = true;
+    lan.run(40);
+    assert_eq!((0..3).map(|node| lan.members(node)).collect::<Vec<_>>(), [3; 3]);
+}
+
+#[test]
+fn a_node_that_leaves_is_gone_at_once() {
+    let mut lan = Lan::of(&[7; 3]);
+    lan.run(5);
+    let now = lan.now;
+    let goodbye = lan.nodes[2].1.leave(now);
+    lan.nodes[2].2 = false;
+    for output in goodbye {
+        if let Output::Send { to, datagram } = output {
+            let from = address(3);
+            if let Some((_, core, _)) = lan.nodes.iter_mut().find(|(address, _, _)| *address == to) {
+                core.datagram(now, from, &datagram);
+            }
+        }
+    }
+    lan.run(1);
+    assert_eq!(lan.members(0), 2);
+}
+
+#[test]
+fn clusters_with_different_secrets_share_a_lan_unseen() {
+    let mut lan = Lan::of(&[7, 7, 8, 8, 8]);
+    lan.run(5);
+    assert_eq!((0..5).map(|node| lan.members(node)).collect::<Vec<_>>(), [2, 2, 3, 3, 3]);
+    let dropped = lan.nodes[0].1.view(None).dropped;
+    assert!(dropped.foreign > 0 && dropped.forged == 0, "{dropped:?}");
+}
+
+#[test]
+fn replayed_and_damaged_datagrams_are_counted_and_change_nothing() {
+    let mut lan = Lan::of(&[7; 2]);
+    lan.run(5);
+    let before = lan.nodes[0].1.config().clone();
+    let heard: Vec<Vec<u8>> =
+        lan.sent.iter().filter(|(from, _)| *from == address(2)).map(|(_, d)| d.clone()).collect();
+    let elsewhere = address(99);
+    for datagram in &heard {
+        let out = lan.nodes[0].1.datagram(lan.now, elsewhere, datagram);
+        assert!(
+            !out.iter().any(|output| matches!(output, Output::Peer { .. } | Output::Config(_))),
+            "{out:?}"
+        );
+        let mut damaged = datagram.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        lan.nodes[0].1.datagram(lan.now, elsewhere, &damaged);
+        lan.nodes[0].1.datagram(lan.now, elsewhere, b"hello");
+    }
+    let dropped = lan.nodes[0].1.view(None).dropped;
+    assert!(dropped.replayed > 0 && dropped.forged > 0 && dropped.foreign > 0, "{dropped:?}");
+    assert_eq!(lan.nodes[0].1.config(), &before);
+}
+
+#[test]
+fn load_figures_reach_the_others() {
+    let mut lan = Lan::of(&[7; 3]);
+    lan.run(3);
+    lan.nodes[1].1.sample(2500, 1000);
+    lan.run(3);
+    let view = lan.nodes[0].1.view(None);
+    let heard = view.nodes.iter().find(|node| node.name == "node-2").and_then(|node| node.load);
+    assert_eq!(heard, Some(Load { runnable_milli: 2500, memory_free_kib: 1000 }));
+}

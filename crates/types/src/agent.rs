@@ -1,0 +1,95 @@
+//! What `node-agent` tells on its socket: one JSON object a line.
+
+use crate::node::NodeId;
+use serde::{Deserialize, Serialize};
+use std::net::Ipv6Addr;
+
+/// Where node-agent listens.
+pub const AGENT_SOCKET: &str = "/run/brant/agent.sock";
+
+/// A question to node-agent; any local user may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentRequest {
+    /// One [`ClusterView`], then the connection closes.
+    View,
+    /// A [`ClusterView`] now, and again whenever it changes or a second has passed.
+    Watch,
+}
+
+/// The cluster as this node sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClusterView {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The revision of `cluster.toml`.
+    pub revision: String,
+    /// This node.
+    pub me: NodeId,
+    /// Seconds of kernel uptime when this node first agreed on a cluster with another node.
+    pub joined_at: Option<f64>,
+    /// Datagrams that were not for us, not authentic, or malformed; dropped and counted.
+    pub dropped: Dropped,
+    /// All members, in the order of their ids.
+    pub nodes: Vec<NodeView>,
+}
+
+/// Datagrams that were dropped, by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// For another cluster, or not a datagram of ours at all.
+    pub foreign: u64,
+    /// Made with another secret, or changed on the way.
+    pub forged: u64,
+    /// Authentic, and yet not what it should be.
+    pub malformed: u64,
+    /// Heard before.
+    pub replayed: u64,
+}
+
+/// One member as this node sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Its id.
+    pub id: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Its address on the overlay.
+    pub overlay: Ipv6Addr,
+    /// Whether it is this node.
+    #[serde(rename = "self")]
+    pub me: bool,
+    /// Alive or not.
+    pub state: NodeState,
+    /// Processors.
+    pub cores: u16,
+    /// Memory, KiB.
+    pub memory_kib: u64,
+    /// One core's measured speed.
+    pub speed: u32,
+    /// What its image was built from.
+    pub image_id: String,
+    /// A digest of its processor's features.
+    pub cpu: String,
+    /// Its last known load, if any was heard.
+    pub load: Option<Load>,
+}
+
+/// Whether a member answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// It answers.
+    Alive,
+    /// It has stopped answering, and the cluster agrees on that.
+    Down,
+}
+
+/// A node's load, as it tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    /// Runnable tasks, in thousandths, over all cores.
+    pub runnable_milli: u32,
+    /// Memory that could be used without swapping, KiB.
+    pub memory_free_kib: u64,
+}

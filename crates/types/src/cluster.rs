@@ -1,0 +1,140 @@
+//! The shared cluster configuration, `/etc/brant/cluster.toml`: the same bytes on every node that agrees.
+
+use crate::node::{ClusterId, NodeFacts, NodeId};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::net::Ipv6Addr;
+
+/// Where the shared configuration lives on a node.
+pub const CLUSTER_TOML: &str = "/etc/brant/cluster.toml";
+
+/// The members of the cluster, in the order of their ids.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterConfig {
+    /// The cluster's name, for people.
+    pub cluster: String,
+    /// A digest of the rest: equal revisions are equal configurations.
+    pub revision: String,
+    /// The members.
+    #[serde(default, rename = "node")]
+    pub nodes: Vec<NodeEntry>,
+}
+
+/// One member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeEntry {
+    /// Its id.
+    pub id: NodeId,
+    /// Its name, unique in the cluster.
+    pub name: String,
+    /// Its address on the overlay network.
+    pub overlay: Ipv6Addr,
+    /// Its WireGuard public key, base64.
+    pub key: String,
+    /// Processors.
+    pub cores: u16,
+    /// Memory, KiB.
+    pub memory_kib: u64,
+    /// One core's measured speed, thousands of rounds a second.
+    pub speed: u32,
+    /// What its image was built from.
+    pub image_id: String,
+    /// A digest of its processor's features.
+    pub cpu: String,
+}
+
+impl ClusterConfig {
+    /// The configuration that these members make; their order does not matter.
+    ///
+    /// Where two nodes claim one name, the lower id keeps it and the others append the start of their ids.
+    pub fn of<'a>(cluster: &str, id: ClusterId, members: impl IntoIterator<Item = &'a NodeFacts>) -> Self {
+        let mut facts: Vec<&NodeFacts> = members.into_iter().collect();
+        facts.sort_by_key(|node| node.id);
+        facts.dedup_by_key(|node| node.id);
+        let mut names = BTreeSet::new();
+        let nodes: Vec<NodeEntry> = facts
+            .into_iter()
+            .map(|node| {
+                let mut name = node.name.clone();
+                if !names.insert(name.clone()) {
+                    name = format!("{}-{}", node.name, &node.id.to_string()[..4]);
+                    names.insert(name.clone());
+                }
+                NodeEntry {
+                    id: node.id,
+                    name,
+                    overlay: id.overlay_address(node.id),
+                    key: node.key.to_base64(),
+                    cores: node.cores,
+                    memory_kib: node.memory_kib,
+                    speed: node.speed,
+                    image_id: node.image_id.clone(),
+                    cpu: node.cpu.clone(),
+                }
+            })
+            .collect();
+        let mut config = Self { cluster: cluster.to_owned(), revision: String::new(), nodes };
+        let digest = Sha256::digest(config.to_toml().as_bytes());
+        config.revision = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        config
+    }
+
+    /// The file's text.
+    pub fn to_toml(&self) -> String {
+        let body = toml::to_string(self).unwrap_or_else(|_| unreachable!("strings, numbers and tables only"));
+        format!(
+            "# Written by node-agent; the same bytes on every node. Changes made by hand are overwritten.\n{body}"
+        )
+    }
+
+    /// The member with this name, or with an id that starts with this text.
+    pub fn find(&self, name: &str) -> Option<&NodeEntry> {
+        self.nodes.iter().find(|node| node.name == name).or_else(|| {
+            let mut matching =
+                self.nodes.iter().filter(|node| name.len() >= 4 && node.id.to_string().starts_with(name));
+            matching.next().filter(|_| matching.next().is_none())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::WireGuardKey;
+
+    fn facts(seed: u8, name: &str) -> NodeFacts {
+        let key = WireGuardKey([seed; 32]);
+        NodeFacts {
+            id: NodeId::of(&key),
+            name: name.to_owned(),
+            key,
+            port: 51820,
+            cores: 4,
+            memory_kib: 1 << 20,
+            speed: 1000,
+            image_id: "i".to_owned(),
+            cpu: "c".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_same_members_in_any_order_make_the_same_bytes() {
+        let (a, b, c) = (facts(1, "a"), facts(2, "b"), facts(3, "c"));
+        let id = ClusterId([0; 8]);
+        let one = ClusterConfig::of("x", id, [&a, &b, &c]).to_toml();
+        let two = ClusterConfig::of("x", id, [&c, &a, &b, &a]).to_toml();
+        assert_eq!(one, two);
+        assert_ne!(one, ClusterConfig::of("x", id, [&a, &b]).to_toml());
+        assert_eq!(toml::from_str::<ClusterConfig>(&one).unwrap().nodes.len(), 3);
+    }
+
+    #[test]
+    fn names_are_made_unique() {
+        let config = ClusterConfig::of("x", ClusterId([0; 8]), [&facts(1, "owl"), &facts(2, "owl")]);
+        assert_ne!(config.nodes[0].name, config.nodes[1].name);
+        assert!(config.find("owl").is_some());
+    }
+}
