@@ -4,4 +4,7 @@
 
 #![expect(unsafe_code, reason = "this crate is the one place for it; each block carries its SAFETY comment")]
 
+pub mod cgroup;
 pub mod child;
+pub mod loop_device;
+pub mod signal;
