@@ -1,2 +1,32 @@
-//! Placeholder.
-fn main() {}
+//! `node-agent`: finds the other nodes of the cluster, agrees with them on who is in it, and keeps this node's
+//! overlay network, shared configuration, names and exports in step with that.
+//!
+//! ```text
+//! links ──▶ beacons, gossip ⇄ membership core ──▶ worker: WireGuard peers, cluster.toml, hosts, NFS export
+//! /proc ──▶ load samples ──────▲      └─────────▶ views ──▶ /run/brant/agent.sock
+//! ```
+//!
+//! One task owns the membership core; one thread carries out, in order, what needs other programs.
+
+mod facts;
+mod files;
+mod links;
+mod load;
+mod nfs;
+mod overlay;
+mod service;
+mod socket;
+mod worker;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_target(false).init();
+    match service::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

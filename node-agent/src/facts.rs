@@ -1,0 +1,93 @@
+//! What this node says of itself.
+
+use crate::overlay::OverlayKey;
+use anyhow::{Context, Result};
+use brant_types::boot::{BOOT_FACTS, BootFacts};
+use brant_types::node::{NodeFacts, NodeId};
+use brant_types::ports;
+use sha2::{Digest, Sha256};
+use std::time::{Duration, Instant};
+
+/// Reads what `init` handed over.
+pub(crate) fn boot() -> Result<BootFacts> {
+    let text = std::fs::read_to_string(BOOT_FACTS)
+        .with_context(|| format!("reading `{BOOT_FACTS}`, which init writes"))?;
+    toml::from_str(&text).with_context(|| format!("understanding `{BOOT_FACTS}`"))
+}
+
+/// Seconds since the kernel started.
+pub(crate) fn uptime() -> f64 {
+    let text = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+    text.split(' ').next().and_then(|seconds| seconds.parse().ok()).unwrap_or_default()
+}
+
+/// Gathers the facts; takes some 50 ms, for the speed is measured.
+pub(crate) fn gather(boot: &BootFacts, key: &OverlayKey) -> Result<NodeFacts> {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").context("reading `/proc/cpuinfo`")?;
+    let meminfo = std::fs::read_to_string("/proc/meminfo").context("reading `/proc/meminfo`")?;
+    let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
+    Ok(NodeFacts {
+        id: NodeId::of(&key.public),
+        name: boot.host_name.clone(),
+        key: key.public,
+        port: ports::WIREGUARD,
+        cores: u16::try_from(cores.max(1)).unwrap_or(u16::MAX),
+        memory_kib: meminfo_field(&meminfo, "MemTotal").unwrap_or(0),
+        speed: speed(),
+        image_id: boot.image_id.clone(),
+        cpu: cpu_digest(&cpuinfo),
+    })
+}
+
+/// A field of `/proc/meminfo`, KiB.
+pub(crate) fn meminfo_field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find(|line| line.split(':').next() == Some(name))?;
+    line.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// A digest of the first processor's feature words, in their sorted order.
+fn cpu_digest(cpuinfo: &str) -> String {
+    let line = cpuinfo.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
+    let mut flags: Vec<&str> = line.split(':').nth(1).unwrap_or_default().split_ascii_whitespace().collect();
+    flags.sort_unstable();
+    let digest = Sha256::digest(flags.join(" ").as_bytes());
+    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Thousands of rounds a second of a loop of dependent integer work; the best of several short runs, so that other
+/// work on the node does not count.
+fn speed() -> u32 {
+    const ROUNDS: u32 = 200_000;
+    let best = (0..8)
+        .map(|seed| {
+            let start = Instant::now();
+            let mut state = std::hint::black_box(seed + 1_u64);
+            for _ in 0..ROUNDS {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+            }
+            std::hint::black_box(state);
+            start.elapsed().max(Duration::from_micros(1))
+        })
+        .min();
+    best.map_or(0, |time| (f64::from(ROUNDS) / time.as_secs_f64() / 1000.0) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn meminfo_fields_are_found_by_whole_name() {
+        let text = "MemTotal:       1000 kB\nMemFree:  10 kB\nMemAvailable:    20 kB\n";
+        assert_eq!(meminfo_field(text, "MemAvailable"), Some(20));
+        assert_eq!(meminfo_field(text, "Mem"), None);
+    }
+
+    #[test]
+    fn feature_digests_ignore_order() {
+        assert_eq!(cpu_digest("flags\t: a b c"), cpu_digest("flags\t: c a b"));
+        assert_ne!(cpu_digest("flags\t: a b c"), cpu_digest("flags\t: a b"));
+    }
+}

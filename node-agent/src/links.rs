@@ -1,0 +1,65 @@
+//! The wired links, and the one socket that beacons and gossip use.
+
+use anyhow::{Context, Result};
+use brant_types::ports;
+use std::collections::BTreeSet;
+use std::net::{Ipv6Addr, SocketAddrV6};
+use std::path::Path;
+use tokio::net::UdpSocket;
+
+/// All hosts on a link: never pruned by switches that snoop MLD.
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+/// A link's interface index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LinkIndex(u32);
+
+/// The links that have a carrier; the loopback and our own overlay are none.
+pub(crate) fn present() -> BTreeSet<LinkIndex> {
+    let Ok(entries) = std::fs::read_dir("/sys/class/net") else { return BTreeSet::new() };
+    entries
+        .flatten()
+        .filter(|entry| entry.path().join("device").exists())
+        .filter(|entry| number(&entry.path().join("carrier")) == Some(1))
+        .filter_map(|entry| number(&entry.path().join("ifindex")).map(LinkIndex))
+        .collect()
+}
+
+fn number(path: &Path) -> Option<u32> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// The socket for beacons and gossip.
+pub(crate) struct Lan {
+    /// The socket itself, for receiving.
+    pub(crate) socket: UdpSocket,
+}
+
+impl Lan {
+    /// Opens the port on every address.
+    pub(crate) async fn open() -> Result<Self> {
+        let address = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, ports::GOSSIP, 0, 0);
+        let socket =
+            UdpSocket::bind(address).await.with_context(|| format!("opening UDP port {}", ports::GOSSIP))?;
+        socket.set_multicast_loop_v6(false).context("switching the multicast echo off")?;
+        Ok(Self { socket })
+    }
+
+    /// Sends to everybody on these links. A link without its address yet gets the next beacon.
+    pub(crate) async fn beacon(&self, links: &BTreeSet<LinkIndex>, datagram: &[u8]) {
+        for link in links {
+            let _joined_before = self.socket.join_multicast_v6(&ALL_NODES, link.0);
+            let to = SocketAddrV6::new(ALL_NODES, ports::GOSSIP, 0, link.0);
+            if let Err(error) = self.socket.send_to(datagram, to).await {
+                tracing::debug!(?link, %error, "no beacon on this link");
+            }
+        }
+    }
+
+    /// Sends to one node; what is lost, the protocol repeats.
+    pub(crate) async fn send(&self, to: SocketAddrV6, datagram: &[u8]) {
+        if let Err(error) = self.socket.send_to(datagram, to).await {
+            tracing::debug!(%to, %error, "a datagram was not sent");
+        }
+    }
+}

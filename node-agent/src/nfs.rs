@@ -1,0 +1,44 @@
+//! The export of this node's root to the other members, by the kernel's NFS server, on the overlay address only.
+//!
+//! One export, the root file system, without `crossmnt`: what is mounted below it (`/run` with keys and memory
+//! images, `/dev`, `/proc`) stays out of reach.
+
+use anyhow::{Context, Result};
+use brant_sys::child::Tool;
+use std::net::Ipv6Addr;
+use std::path::Path;
+
+const CONTROL: &str = "/proc/fs/nfsd";
+
+/// Starts the server; called once.
+pub(crate) fn export_root(overlay: Ipv6Addr) -> Result<()> {
+    Tool::new("modprobe").args(["-a", "nfsd", "nfsv4"]).run().context("loading the NFS modules")?;
+    if !Path::new(CONTROL).join("threads").exists() {
+        Tool::new("mount")
+            .args(["-t", "nfsd", "nfsd", CONTROL])
+            .run()
+            .context("mounting the NFS server's controls")?;
+    }
+    let segments = overlay.segments();
+    let network = Ipv6Addr::new(segments[0], segments[1], segments[2], segments[3], 0, 0, 0, 0);
+    // `async`: the root is in memory, so a server that dies loses it with or without a promise to the contrary.
+    let line = format!("/ {network}/64(rw,async,no_root_squash,no_subtree_check,fsid=0,sec=sys)\n");
+    std::fs::create_dir_all("/etc/exports.d").context("making `/etc/exports.d`")?;
+    std::fs::write("/etc/exports.d/brant.exports", line).context("writing the export")?;
+    // Nothing was promised before this boot, so there is nothing to wait for: else the first opens wait 90 s.
+    for (file, value) in [("nfsv4leasetime", "20"), ("nfsv4gracetime", "10")] {
+        std::fs::write(Path::new(CONTROL).join(file), value).with_context(|| format!("setting {file}"))?;
+    }
+    Tool::new("exportfs").arg("-ra").run().context("exporting the root")?;
+    Tool::new("rpc.nfsd")
+        .args(["-N", "3", "-N", "4.0", "-N", "4.1", "-V", "4.2", "-U", "-H", &overlay.to_string(), "8"])
+        .run()
+        .context("starting the NFS server")?;
+    std::fs::write(Path::new(CONTROL).join("v4_end_grace"), "Y").context("ending the NFS grace time")?;
+    Ok(())
+}
+
+/// Starts the program that answers the NFS server's questions about exports; it must run as long as the server.
+pub(crate) fn answerer() -> Result<brant_sys::child::Running> {
+    Tool::new("rpc.mountd").args(["-F", "-N", "3"]).spawn().context("starting rpc.mountd")
+}

@@ -1,0 +1,121 @@
+//! The overlay network: one WireGuard interface, one peer for each node that was heard.
+
+use anyhow::{Context, Result};
+use brant_sys::child::Tool;
+use brant_types::node::{ClusterId, NodeFacts, NodeId, WireGuardKey, base64};
+use brant_types::ports;
+use brant_types::secret::ClusterSecret;
+use std::io::Write as _;
+use std::net::SocketAddrV6;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// The interface's name.
+pub(crate) const INTERFACE: &str = "brant0";
+/// Keeps the node's identity over a restart of the agent; gone with the power.
+const KEY_FILE: &str = "/run/brant/wireguard.key";
+
+/// This node's WireGuard key pair.
+pub(crate) struct OverlayKey {
+    private: String,
+    /// The public half.
+    pub(crate) public: WireGuardKey,
+}
+
+impl OverlayKey {
+    /// Takes this boot's key, or makes it.
+    pub(crate) fn obtain() -> Result<Self> {
+        let private = match std::fs::read_to_string(KEY_FILE) {
+            Ok(kept) => kept,
+            Err(_) => {
+                let made = Tool::new("wg").arg("genkey").output().context("making a WireGuard key")?;
+                let made = String::from_utf8(made).context("reading the new WireGuard key")?;
+                let mut file = std::fs::OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(Path::new(KEY_FILE));
+                file.as_mut()
+                    .map_err(|e| std::io::Error::from(e.kind()))
+                    .and_then(|file| file.write_all(made.as_bytes()))
+                    .with_context(|| format!("keeping the key in `{KEY_FILE}`"))?;
+                made
+            }
+        };
+        let public = Tool::new("wg")
+            .arg("pubkey")
+            .stdin(text_input(&private)?)
+            .output()
+            .context("drawing the public key")?;
+        let public =
+            WireGuardKey::from_base64(&String::from_utf8_lossy(&public)).context("reading the public key")?;
+        Ok(Self { private, public })
+    }
+}
+
+/// The interface, up, with this node's address.
+pub(crate) struct Overlay {
+    cluster: ClusterId,
+    preshared: String,
+}
+
+impl Overlay {
+    /// Makes the interface; one that an earlier agent left is replaced.
+    pub(crate) fn up(secret: &ClusterSecret, key: &OverlayKey) -> Result<Self> {
+        let cluster = ClusterId::of(secret);
+        let address = cluster.overlay_address(NodeId::of(&key.public));
+        if Path::new("/sys/class/net").join(INTERFACE).exists() {
+            ip(&["link", "del", INTERFACE])?;
+        }
+        ip(&["link", "add", INTERFACE, "type", "wireguard"])?;
+        Tool::new("wg")
+            .args([
+                "set",
+                INTERFACE,
+                "listen-port",
+                &ports::WIREGUARD.to_string(),
+                "private-key",
+                "/dev/stdin",
+            ])
+            .stdin(text_input(&key.private)?)
+            .run()
+            .context("giving the overlay interface its key")?;
+        ip(&["-6", "address", "add", &format!("{address}/64"), "dev", INTERFACE, "nodad"])?;
+        ip(&["link", "set", INTERFACE, "up"])?;
+        Ok(Self { cluster, preshared: base64(&secret.key("wireguard")) })
+    }
+
+    /// Makes or refreshes a peer.
+    pub(crate) fn peer(&self, facts: &NodeFacts, heard_at: SocketAddrV6) -> Result<()> {
+        let scope =
+            if heard_at.scope_id() == 0 { String::new() } else { format!("%{}", heard_at.scope_id()) };
+        let endpoint = format!("[{}{scope}]:{}", heard_at.ip(), facts.port);
+        let allowed = format!("{}/128", self.cluster.overlay_address(facts.id));
+        Tool::new("wg")
+            .args(["set", INTERFACE, "peer", &facts.key.to_base64(), "preshared-key", "/dev/stdin"])
+            .args(["endpoint", &endpoint, "allowed-ips", &allowed])
+            .stdin(text_input(&self.preshared)?)
+            .run()
+            .with_context(|| format!("making a WireGuard peer of {}", facts.name))
+    }
+
+    /// Takes a peer away.
+    pub(crate) fn forget(facts: &NodeFacts) -> Result<()> {
+        Tool::new("wg")
+            .args(["set", INTERFACE, "peer", &facts.key.to_base64(), "remove"])
+            .run()
+            .with_context(|| format!("removing the WireGuard peer of {}", facts.name))
+    }
+}
+
+fn ip(args: &[&str]) -> Result<()> {
+    Tool::new("ip").args(args).run().context("setting up the overlay interface")
+}
+
+/// A pipe that holds a short text: keys go to `wg` this way, never by command line or file.
+fn text_input(text: &str) -> Result<OwnedFd> {
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context("making a pipe")?;
+    std::fs::File::from(write).write_all(text.as_bytes()).context("filling a pipe")?;
+    Ok(read)
+}

@@ -1,0 +1,160 @@
+//! The event loop: the one task that owns the membership core.
+
+use crate::facts;
+use crate::links::{self, Lan, LinkIndex};
+use crate::load::{self, Sampler};
+use crate::overlay::OverlayKey;
+use crate::socket;
+use crate::worker::Worker;
+use anyhow::{Context, Result, bail};
+use brant_membership::core::{Instant, Membership, Output};
+use brant_types::agent::ClusterView;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Runs until it is told to stop; says goodbye to the cluster then.
+pub(crate) fn run() -> Result<()> {
+    let boot = facts::boot()?;
+    let Some(secret) = boot.secret.clone() else {
+        bail!(
+            "this image carries no cluster secret, so the node stays alone; build it with `brant-image build`"
+        );
+    };
+    let key = OverlayKey::obtain()?;
+    let me = facts::gather(&boot, &key)?;
+    let mut seed = [0; 32];
+    rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())
+        .context("asking for random bytes")?;
+    let core = Membership::new(&boot.cluster, &secret, me.clone(), seed, now());
+    let (jobs, inbox) = mpsc::channel();
+    jobs.send(Output::Config(core.config().clone())).context("starting the worker")?;
+    let worker = Worker { secret, key };
+    std::thread::Builder::new()
+        .name("worker".to_owned())
+        .spawn(move || {
+            if let Err(error) = worker.run(&inbox) {
+                // Without an overlay the node is of no use; the supervisor starts the agent again.
+                tracing::error!("{error:#}");
+                std::process::exit(1);
+            }
+        })
+        .context("starting the worker")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the event loop")?;
+    tracing::info!(name = %me.name, id = %me.id, cores = me.cores, speed = me.speed, "this node");
+    runtime.block_on(Service { core, jobs, joined_at: None, links: BTreeSet::new() }.run())
+}
+
+fn now() -> Instant {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+struct Service {
+    core: Membership,
+    jobs: mpsc::Sender<Output>,
+    joined_at: Option<f64>,
+    links: BTreeSet<LinkIndex>,
+}
+
+impl Service {
+    async fn run(mut self) -> Result<()> {
+        let lan = Lan::open().await?;
+        let (views, watched) = watch::channel(self.view());
+        tokio::spawn(socket::serve(socket::listen()?, watched));
+        let mut stop = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let mut samples = tokio::time::interval(load::PERIOD);
+        samples.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut sampler = Sampler::default();
+        let mut datagram = vec![0; 2048];
+        loop {
+            let wake = self.core.next_tick().saturating_sub(now());
+            let out = tokio::select! {
+                heard = lan.socket.recv_from(&mut datagram) => match heard {
+                    Ok((length, SocketAddr::V6(from))) => self.core.datagram(now(), from, &datagram[..length]),
+                    Ok(_) => Vec::new(),
+                    // An error of an earlier send comes back here; it says nothing about what is to be heard.
+                    Err(error) => { tracing::debug!(%error, "receiving"); Vec::new() }
+                },
+                () = tokio::time::sleep(wake) => self.core.tick(now()),
+                _ = samples.tick() => {
+                    if let Some(sample) = sampler.look() {
+                        self.core.sample(sample.runnable_milli, sample.memory_free_kib);
+                        self.watch_links();
+                        views.send_replace(self.view());
+                    }
+                    Vec::new()
+                }
+                _ = stop.recv() => {
+                    for output in self.core.leave(now()) {
+                        if let Output::Send { to, datagram } = output { lan.send(to, &datagram).await; }
+                    }
+                    return Ok(());
+                }
+            };
+            if self.carry_out(&lan, out).await? {
+                views.send_replace(self.view());
+            }
+        }
+    }
+
+    fn watch_links(&mut self) {
+        let present = links::present();
+        if present != self.links {
+            tracing::info!(links = present.len(), "the links have changed");
+            self.links = present;
+            self.core.link_changed(now());
+        }
+    }
+
+    fn view(&self) -> ClusterView {
+        self.core.view(self.joined_at)
+    }
+
+    /// Does what the core asks for; says whether the members have changed.
+    async fn carry_out(&mut self, lan: &Lan, out: Vec<Output>) -> Result<bool> {
+        let mut changed = false;
+        for output in out {
+            match output {
+                Output::Send { to, datagram } => lan.send(to, &datagram).await,
+                Output::Beacon(datagram) => {
+                    if self.links.is_empty() {
+                        self.links = links::present();
+                    }
+                    lan.beacon(&self.links, &datagram).await;
+                }
+                Output::Peer { .. } | Output::Forget(_) => {
+                    self.jobs.send(output).context("handing on to the worker")?;
+                }
+                Output::Config(config) => {
+                    changed = true;
+                    let names: Vec<&str> = config.nodes.iter().map(|node| node.name.as_str()).collect();
+                    tracing::info!(revision = %config.revision, members = names.join(" "), "the cluster has changed");
+                    if config.nodes.len() > 1 && self.joined_at.is_none() {
+                        let uptime = facts::uptime();
+                        self.joined_at = Some(uptime);
+                        announce(&format!(
+                            "joined cluster `{}`, {} nodes, {uptime:.1} s after the kernel started",
+                            config.cluster,
+                            config.nodes.len()
+                        ));
+                    }
+                    self.jobs.send(Output::Config(config)).context("handing on to the worker")?;
+                }
+            }
+        }
+        Ok(changed)
+    }
+}
+
+/// One line for whoever watches the console.
+fn announce(line: &str) {
+    tracing::info!("{line}");
+    let _console_is_optional = std::fs::write("/dev/kmsg", format!("<5>brant: {line}\n"));
+}
