@@ -59,6 +59,19 @@ pub struct Tool {
     program: String,
     dies_with_parent: bool,
     kept: Vec<(i32, OwnedFd)>,
+    cgroup: Option<OwnedFd>,
+    identity: Option<Identity>,
+}
+
+/// Whose process a child is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The user's number.
+    pub uid: u32,
+    /// The number of its first group.
+    pub gid: u32,
+    /// All its groups.
+    pub groups: Vec<u32>,
 }
 
 impl Tool {
@@ -68,7 +81,7 @@ impl Tool {
         let mut command = Command::new(program.as_ref());
         command.env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
         let program = program.as_ref().to_string_lossy().into_owned();
-        Self { command, program, dies_with_parent: true, kept: Vec::new() }
+        Self { command, program, dies_with_parent: true, kept: Vec::new(), cgroup: None, identity: None }
     }
 
     /// Adds one argument.
@@ -131,6 +144,20 @@ impl Tool {
     #[must_use]
     pub fn keep(mut self, number: i32, fd: OwnedFd) -> Self {
         self.kept.push((number, fd));
+        self
+    }
+
+    /// Starts the child inside a control group; `processes` is the group's `cgroup.procs`, open for writing.
+    #[must_use]
+    pub fn in_cgroup(mut self, processes: impl Into<OwnedFd>) -> Self {
+        self.cgroup = Some(processes.into());
+        self
+    }
+
+    /// Gives the child to a user, with that user's groups; only root may.
+    #[must_use]
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
         self
     }
 
@@ -197,9 +224,20 @@ impl Tool {
         tracing::debug!(program = %self.program, args = ?self.command.get_args().collect::<Vec<&OsStr>>(), "starting");
         let kept: Vec<(i32, i32)> = self.kept.iter().map(|(number, fd)| (*number, fd.as_raw_fd())).collect();
         let dies = self.dies_with_parent;
-        // SAFETY: only async-signal-safe calls between fork and exec; `kept` was allocated before the fork.
+        let cgroup = self.cgroup.as_ref().map(AsRawFd::as_raw_fd);
+        let identity = self.identity.take();
+        // SAFETY: only async-signal-safe calls between fork and exec; what is captured was allocated before the fork.
         unsafe {
             self.command.pre_exec(move || {
+                if let Some(cgroup) = cgroup
+                    && libc::write(cgroup, c"0".as_ptr().cast(), 1) < 0
+                {
+                    return Err(io::Error::last_os_error());
+                }
+                // Before the death signal: a change of user clears it.
+                if let Some(identity) = &identity {
+                    assume(identity)?;
+                }
                 if dies && libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
                     return Err(io::Error::last_os_error());
                 }
@@ -237,6 +275,17 @@ impl Tool {
         words.extend(self.command.get_args().map(OsStr::to_owned));
         words.iter().map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// Becomes this user for good. Made of async-signal-safe calls only, for use between fork and exec.
+fn assume(identity: &Identity) -> io::Result<()> {
+    // SAFETY: `groups` is a live slice of this length; the other calls pass no memory.
+    let done = unsafe {
+        libc::setgroups(identity.groups.len(), identity.groups.as_ptr()) == 0
+            && libc::setgid(identity.gid) == 0
+            && libc::setuid(identity.uid) == 0
+    };
+    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn quoted(word: &str) -> String {
@@ -319,6 +368,16 @@ mod tests {
         let failed = Tool::new("sh").args(["-c", "echo broken >&2; exit 3"]).run().unwrap_err();
         assert!(matches!(&failed, ChildError::Failed { status: Some(3), .. }), "{failed:?}");
         assert!(failed.to_string().contains("broken"));
+    }
+
+    #[test]
+    fn a_child_takes_on_an_identity_or_does_not_start() {
+        let nobody = Identity { uid: 65534, gid: 65533, groups: vec![65533, 4] };
+        let tool = Tool::new("sh").args(["-c", "id -u; id -g; id -G"]).identity(nobody);
+        match tool.output() {
+            Ok(said) => assert_eq!(String::from_utf8_lossy(&said), "65534\n65533\n65533 4\n"),
+            Err(refused) => assert!(matches!(refused, ChildError::Start { .. }), "{refused:?}"),
+        }
     }
 
     #[test]

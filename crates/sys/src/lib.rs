@@ -7,4 +7,5 @@
 pub mod cgroup;
 pub mod child;
 pub mod loop_device;
+pub mod pty;
 pub mod signal;
