@@ -1,1 +1,7 @@
-//! Placeholder.
+//! The rules of moving a process, without any input or output: what can move, when it should, in which order a move
+//! goes, and what the nodes say to each other meanwhile.
+
+pub mod balancer;
+pub mod obstacle;
+pub mod protocol;
+pub mod steps;

@@ -7,5 +7,8 @@
 pub mod cgroup;
 pub mod child;
 pub mod loop_device;
+pub mod namespace;
+pub mod process;
+pub mod ptrace;
 pub mod pty;
 pub mod signal;

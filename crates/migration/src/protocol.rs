@@ -1,0 +1,198 @@
+//! What the home node's and the target's migrationd, the capsule and the deputy say to each other: postcard messages
+//! behind a length. Variants are only ever appended.
+
+use brant_types::node::NodeId;
+use serde::{Deserialize, Serialize};
+
+/// The protocol's version; both ends must speak the same.
+pub const VERSION: u16 = 1;
+/// The longest message, bytes.
+pub const MOST: usize = 1 << 20;
+/// How much of an image file goes into one message, bytes.
+pub const CHUNK: usize = 256 << 10;
+
+/// One stay of one process on another node; random, made by the home node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SessionId(pub u64);
+
+impl std::fmt::Display for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// A terminal's size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Size {
+    /// Lines.
+    pub rows: u16,
+    /// Characters a line.
+    pub columns: u16,
+}
+
+/// What a move is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// [`VERSION`].
+    pub version: u16,
+    /// The session.
+    pub session: SessionId,
+    /// The process; it keeps this number.
+    pub pid: i32,
+    /// Its home node.
+    pub home: NodeId,
+    /// The home node's host name.
+    pub home_name: String,
+    /// What the home node's image was built from.
+    pub image_id: String,
+    /// A digest of the home node's processor features.
+    pub cpu: String,
+    /// Whether nothing under `/usr` was changed on the home node.
+    pub usr_untouched: bool,
+    /// Resident memory, KiB.
+    pub resident_kib: u64,
+    /// The process's name.
+    pub comm: String,
+    /// Its arguments.
+    pub args: String,
+    /// Its owner.
+    pub uid: u32,
+    /// The terminal's size, where the process has one.
+    pub terminal: Option<Size>,
+}
+
+/// From the home node to the target, and on to the capsule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToTarget {
+    /// May this process come?
+    Offer(Offer),
+    /// An image file begins.
+    File {
+        /// Its name, without any folder.
+        name: String,
+        /// Its length, bytes.
+        size: u64,
+    },
+    /// The next part of that file.
+    Data(Vec<u8>),
+    /// All files are sent: restore, and hold it stopped.
+    Restore,
+    /// The home node has committed: let it run.
+    Resume,
+    /// The move is off: forget everything.
+    Discard,
+    /// A signal for the process.
+    Signal(i32),
+    /// What was typed.
+    Input(Vec<u8>),
+    /// The terminal has another size.
+    Resize(Size),
+    /// End it now: its deputy has died.
+    Kill,
+    /// Nothing to say, but still here.
+    StillHere,
+}
+
+/// From the target (or the capsule on it) to the home node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromTarget {
+    /// It may come; the capsule is being prepared.
+    Accepted,
+    /// It may not.
+    Refused(Refusal),
+    /// Restored, and held before its first instruction.
+    RestoredStopped,
+    /// Something went wrong, and everything here is undone.
+    Failed(String),
+    /// It runs.
+    Resumed,
+    /// What it wrote to its terminal.
+    Output(Vec<u8>),
+    /// Whether it waits for input from its terminal.
+    WantsInput(bool),
+    /// It was stopped by this signal.
+    Stopped(i32),
+    /// It goes on.
+    Continued,
+    /// Processor time used here so far, microseconds.
+    CpuTime(u64),
+    /// It has ended; nothing of it is left here.
+    Ended(End),
+    /// Nothing to say, but still here.
+    StillHere,
+}
+
+/// Why a target does not take a process. The process was not touched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// Another protocol.
+    #[error("it speaks version {theirs} of the migration protocol, this node {ours}")]
+    Version {
+        /// The target's.
+        theirs: u16,
+        /// The home node's.
+        ours: u16,
+    },
+    /// Another image.
+    #[error("it was booted from another image")]
+    Image,
+    /// Other processor features.
+    #[error("its processor has other features")]
+    Processor,
+    /// Too little memory.
+    #[error("it has {free_kib} KiB of memory free, and {needed_kib} KiB are needed")]
+    Memory {
+        /// What is there.
+        free_kib: u64,
+        /// What is needed.
+        needed_kib: u64,
+    },
+    /// It does not know the home node.
+    #[error("it does not see this node as a member of the cluster")]
+    Stranger,
+    /// The home node's files cannot be reached.
+    #[error("it cannot reach this node's files: {0}")]
+    Files(String),
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum End {
+    /// It exited with this status.
+    Exited(i32),
+    /// This signal ended it.
+    Killed(i32),
+}
+
+/// From migrationd to the deputy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToDeputy {
+    /// Who it stands for; comes first.
+    Hello {
+        /// The process's name.
+        comm: String,
+        /// Signals that were pending when the process was dumped, one bit each: they went with it.
+        pending: u64,
+    },
+    /// Write this to the terminal.
+    Output(Vec<u8>),
+    /// Whether the process waits for input.
+    WantsInput(bool),
+    /// The process was stopped by this signal: stop as well.
+    Stopped(i32),
+    /// End the same way.
+    Ended(End),
+    /// The process is lost, for this reason.
+    Lost(String),
+}
+
+/// From the deputy to migrationd.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromDeputy {
+    /// A signal came.
+    Signal(i32),
+    /// Something was typed.
+    Input(Vec<u8>),
+    /// The terminal has another size.
+    Resize(Size),
+}

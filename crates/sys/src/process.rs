@@ -1,0 +1,128 @@
+//! What a deputy and a capsule's PID 1 do with processes: be named, be stopped, end by a signal, take note of ends.
+
+use std::io;
+
+pub use libc::{SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU};
+
+/// What became of a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It exited with this status.
+    Exited(i32),
+    /// This signal ended it.
+    Killed(i32),
+    /// This signal stopped it.
+    Stopped(i32),
+    /// It goes on.
+    Continued,
+}
+
+/// A child's change of state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChildChange {
+    /// Which child.
+    pub pid: i32,
+    /// What became of it.
+    pub change: Change,
+    /// For a child that ended: the processor time that it and its waited-for children used, microseconds.
+    pub cpu_micros: u64,
+}
+
+/// The next change of state of any child, if there is one.
+///
+/// # Errors
+/// What the kernel said; having no children is no error.
+pub fn next_change() -> io::Result<Option<ChildChange>> {
+    let mut status = 0;
+    let options = libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED;
+    // SAFETY: both structures live through the call; all-zero bytes are a valid rusage.
+    let (pid, usage) = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        (libc::wait4(-1, &raw mut status, options, &raw mut usage), usage)
+    };
+    if pid == 0 {
+        return Ok(None);
+    }
+    if pid < 0 {
+        let error = io::Error::last_os_error();
+        return if error.raw_os_error() == Some(libc::ECHILD) { Ok(None) } else { Err(error) };
+    }
+    let change = if libc::WIFEXITED(status) {
+        Change::Exited(libc::WEXITSTATUS(status))
+    } else if libc::WIFSIGNALED(status) {
+        Change::Killed(libc::WTERMSIG(status))
+    } else if libc::WIFSTOPPED(status) {
+        Change::Stopped(libc::WSTOPSIG(status))
+    } else {
+        Change::Continued
+    };
+    let micros = |time: libc::timeval| time.tv_sec.unsigned_abs() * 1_000_000 + time.tv_usec.unsigned_abs();
+    Ok(Some(ChildChange { pid, change, cpu_micros: micros(usage.ru_utime) + micros(usage.ru_stime) }))
+}
+
+/// Gives the caller the name that `ps` and `top` show.
+pub fn set_name(name: &str) {
+    let mut bytes = [0_u8; 16];
+    let length = name.len().min(15);
+    bytes[..length].copy_from_slice(&name.as_bytes()[..length]);
+    // SAFETY: the buffer is 16 bytes with a zero at its end, as PR_SET_NAME wants.
+    unsafe { libc::prctl(libc::PR_SET_NAME, bytes.as_ptr()) };
+}
+
+/// Switches the caller's interval timers off; they outlive an execve.
+pub fn stop_timers() {
+    // SAFETY: all-zero bytes are a valid itimerval, and mean "off".
+    unsafe {
+        let off: libc::itimerval = std::mem::zeroed();
+        for which in [libc::ITIMER_REAL, libc::ITIMER_VIRTUAL, libc::ITIMER_PROF] {
+            libc::setitimer(which, &raw const off, std::ptr::null_mut());
+        }
+    }
+}
+
+/// Stops the caller until somebody continues it.
+pub fn stop_self() {
+    // SAFETY: no memory is passed.
+    unsafe { libc::kill(libc::getpid(), libc::SIGSTOP) };
+}
+
+/// Ends the caller by this signal, without a core file.
+pub fn end_by_signal(signal: i32) -> ! {
+    // SAFETY: the structures live through the calls; the caller has one thread.
+    unsafe {
+        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
+        libc::signal(signal, libc::SIG_DFL);
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, signal);
+        libc::kill(libc::getpid(), signal);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
+    }
+    // A signal whose default is to be ignored does not end anybody; the shell's convention says the same.
+    std::process::exit(128 + signal)
+}
+
+/// Blocks every signal of the caller that can be blocked, and gives them as a queue.
+///
+/// # Errors
+/// What the kernel said.
+pub fn queue_all_signals() -> io::Result<crate::signal::SignalQueue> {
+    let all: Vec<i32> =
+        (1..=64).filter(|signal| !matches!(*signal, libc::SIGKILL | libc::SIGSTOP | 32 | 33)).collect();
+    crate::signal::SignalQueue::new(&all)
+}
+
+/// Who is at the other end of a local socket: process, user.
+///
+/// # Errors
+/// What the kernel said.
+pub fn peer_of(socket: &std::os::unix::net::UnixStream) -> io::Result<(i32, u32)> {
+    let credentials = rustix::net::sockopt::socket_peercred(socket)?;
+    Ok((credentials.pid.as_raw_nonzero().get(), credentials.uid.as_raw()))
+}
+
+/// A process group's and its terminal's foreground: whether the caller is in it.
+pub fn in_foreground(terminal: impl std::os::fd::AsFd) -> bool {
+    rustix::termios::tcgetpgrp(terminal).is_ok_and(|group| group == rustix::process::getpgrp())
+}

@@ -1,0 +1,225 @@
+//! Taking hold of a frozen process, and making its next instruction another program (ptrace(2)).
+//!
+//! All calls for one process must come from one thread: the kernel knows tracers by thread.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// `PTRACE_SETSIGMASK`, which libc does not name for every target.
+const SETSIGMASK: u32 = 0x420b;
+const GETSIGMASK: u32 = 0x420a;
+
+/// A process that this thread traces, stopped. Dropping it lets go of the process.
+#[derive(Debug)]
+pub struct Held {
+    pid: i32,
+    memory: File,
+    held: bool,
+}
+
+/// Everything that [`Held::redirect`] changed, for undoing it.
+#[derive(Clone)]
+pub struct Before {
+    registers: libc::user_regs_struct,
+    signal_mask: u64,
+    code_at: u64,
+    code: [u8; 4],
+}
+
+/// A program to run in the process's place.
+#[derive(Debug, Clone)]
+pub struct Program<'a> {
+    /// Its path, as the process sees it.
+    pub path: &'a str,
+    /// Its arguments, the first of which is its name.
+    pub arguments: &'a [Vec<u8>],
+}
+
+impl Held {
+    /// Takes hold of the (single-threaded) process and waits until it stands still for us.
+    ///
+    /// # Errors
+    /// What the kernel said; the process is not held.
+    pub fn seize(pid: i32) -> io::Result<Self> {
+        let memory = File::options().read(true).write(true).open(format!("/proc/{pid}/mem"))?;
+        // SAFETY: no memory is passed.
+        unsafe {
+            check(libc::ptrace(libc::PTRACE_SEIZE, pid, 0, 0))?;
+        }
+        let held = Self { pid, memory, held: true };
+        // SAFETY: no memory is passed.
+        unsafe {
+            check(libc::ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0))?;
+        }
+        let mut status = 0;
+        // SAFETY: `status` lives through the call.
+        let waited = unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) };
+        if waited != pid || !libc::WIFSTOPPED(status) {
+            return Err(io::Error::other("the process ended while it was being held"));
+        }
+        Ok(held)
+    }
+
+    /// Makes `execve(program)` the process's next act, with every signal blocked. Nothing runs yet.
+    ///
+    /// The environment is empty. Should the kernel refuse the execve, the process spins on one instruction and runs
+    /// none of its own code; [`Held::restore`] undoes it then.
+    ///
+    /// # Errors
+    /// What the kernel said; everything is as it was.
+    pub fn redirect(&self, program: &Program<'_>, code_at: u64, room_down_to: u64) -> io::Result<Before> {
+        let registers = self.registers()?;
+        let mut code = [0; 4];
+        self.memory.read_exact_at(&mut code, code_at)?;
+        let before = Before { registers, signal_mask: self.signal_mask()?, code_at, code };
+        let block = ArgumentBlock::below(registers.rsp - 4096, program);
+        if block.base < room_down_to {
+            return Err(io::Error::other("the process's stack has no room for the new program's arguments"));
+        }
+        let mut changed = registers;
+        changed.rip = code_at;
+        changed.rax = libc::SYS_execve as u64;
+        // No system call is under way, so there is none for the kernel to restart.
+        changed.orig_rax = u64::MAX;
+        changed.rdi = block.path;
+        changed.rsi = block.arguments;
+        changed.rdx = block.environment;
+        let attempt = (|| {
+            self.memory.write_all_at(&block.bytes, block.base)?;
+            // syscall; jmp .
+            self.memory.write_all_at(&[0x0f, 0x05, 0xeb, 0xfe], code_at)?;
+            self.set_registers(&changed)?;
+            self.set_signal_mask(u64::MAX)
+        })();
+        if let Err(error) = attempt {
+            self.restore(&before)?;
+            return Err(error);
+        }
+        Ok(before)
+    }
+
+    /// Undoes [`Held::redirect`].
+    ///
+    /// # Errors
+    /// What the kernel said; the process must not run then.
+    pub fn restore(&self, before: &Before) -> io::Result<()> {
+        self.memory.write_all_at(&before.code, before.code_at)?;
+        self.set_registers(&before.registers)?;
+        self.set_signal_mask(before.signal_mask)
+    }
+
+    /// Lets go; a frozen process stays frozen.
+    ///
+    /// # Errors
+    /// What the kernel said; the process is still held.
+    pub fn release(mut self) -> io::Result<()> {
+        self.detach()?;
+        self.held = false;
+        Ok(())
+    }
+
+    fn detach(&self) -> io::Result<()> {
+        // SAFETY: no memory is passed.
+        unsafe { check(libc::ptrace(libc::PTRACE_DETACH, self.pid, 0, 0)) }
+    }
+
+    fn registers(&self) -> io::Result<libc::user_regs_struct> {
+        // SAFETY: the kernel fills the whole structure; all-zero bytes are a valid value of it.
+        unsafe {
+            let mut registers: libc::user_regs_struct = std::mem::zeroed();
+            check(libc::ptrace(libc::PTRACE_GETREGS, self.pid, 0, &raw mut registers))?;
+            Ok(registers)
+        }
+    }
+
+    fn set_registers(&self, registers: &libc::user_regs_struct) -> io::Result<()> {
+        // SAFETY: the structure lives through the call.
+        unsafe { check(libc::ptrace(libc::PTRACE_SETREGS, self.pid, 0, std::ptr::from_ref(registers))) }
+    }
+
+    fn signal_mask(&self) -> io::Result<u64> {
+        let mut mask = 0_u64;
+        // SAFETY: the kernel writes 8 bytes, the size that is passed.
+        unsafe { check(libc::ptrace(GETSIGMASK, self.pid, 8, &raw mut mask))? };
+        Ok(mask)
+    }
+
+    fn set_signal_mask(&self, mask: u64) -> io::Result<()> {
+        // SAFETY: the kernel reads 8 bytes, the size that is passed.
+        unsafe { check(libc::ptrace(SETSIGMASK, self.pid, 8, &raw const mask)) }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.held {
+            let _ended_meanwhile = self.detach();
+        }
+    }
+}
+
+fn check(result: libc::c_long) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Path, argument strings and pointer tables of an execve, laid out below an address.
+struct ArgumentBlock {
+    base: u64,
+    bytes: Vec<u8>,
+    path: u64,
+    arguments: u64,
+    environment: u64,
+}
+
+impl ArgumentBlock {
+    fn below(top: u64, program: &Program<'_>) -> Self {
+        let strings = program.path.len() + 1 + program.arguments.iter().map(|a| a.len() + 1).sum::<usize>();
+        let pointers = 8 * (program.arguments.len() + 2);
+        let base = (top - (strings + pointers + 64) as u64) & !63;
+        let mut table: Vec<u8> = Vec::new();
+        let mut text: Vec<u8> = Vec::new();
+        let text_at = base + pointers as u64;
+        for argument in program.arguments {
+            table.extend((text_at + text.len() as u64).to_ne_bytes());
+            text.extend(argument);
+            text.push(0);
+        }
+        table.extend(0_u64.to_ne_bytes());
+        let environment = base + table.len() as u64;
+        table.extend(0_u64.to_ne_bytes());
+        let path = text_at + text.len() as u64;
+        text.extend(program.path.as_bytes());
+        text.push(0);
+        Self { base, bytes: [table, text].concat(), path, arguments: base, environment }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::child::Tool;
+    use std::process::Stdio;
+
+    #[test]
+    fn a_process_becomes_another_program_and_keeps_its_number() {
+        let running = Tool::new("sleep").arg("600").stdout(Stdio::null()).spawn().unwrap();
+        let pid = i32::try_from(running.id()).unwrap();
+        while std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap().trim() != "sleep" {
+            std::thread::yield_now();
+        }
+        let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+        let start = |line: &str| u64::from_str_radix(line.split('-').next().unwrap(), 16).unwrap();
+        let code = maps.lines().find(|line| line.contains("r-xp")).map(start).unwrap();
+        let stack = maps.lines().find(|line| line.ends_with("[stack]")).map(start).unwrap();
+        let arguments = [b"sh".to_vec(), b"-c".to_vec(), b"exit 42".to_vec()];
+        let held = Held::seize(pid).unwrap();
+        let program = Program { path: "/bin/sh", arguments: &arguments };
+        let before = held.redirect(&program, code, stack).unwrap();
+        held.restore(&before).unwrap();
+        held.redirect(&program, code, stack).unwrap();
+        held.release().unwrap();
+        let error = running.wait().unwrap_err();
+        assert!(error.to_string().contains("exit status 42"), "{error}");
+    }
+}
