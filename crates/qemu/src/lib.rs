@@ -1,1 +1,3 @@
-//! Placeholder.
+//! One virtual machine: accelerator, firmware, command line, QMP, and the exec channel into it.
+
+pub mod exec;
