@@ -1,2 +1,41 @@
-//! Placeholder.
-fn main() {}
+//! `brant`: the user's tool on a node of a cluster.
+
+mod ask;
+mod table;
+mod verb;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Look at the cluster, and at the processes that move in it.
+#[derive(Parser)]
+#[command(name = "brant", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// List the nodes of the cluster.
+    Nodes(verb::nodes::Arguments),
+    /// List the processes that have moved: yours that are away, and guests here.
+    Ps(verb::ps::Arguments),
+    /// Move a running process to another node.
+    Migrate(verb::migrate::Arguments),
+    /// Say whether a process can move, and if not, why.
+    Why(verb::why::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().verb {
+        Verb::Nodes(arguments) => verb::nodes::run(&arguments),
+        Verb::Ps(arguments) => verb::ps::run(&arguments),
+        Verb::Migrate(arguments) => verb::migrate::run(&arguments),
+        Verb::Why(arguments) => verb::why::run(&arguments),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("brant: {error:#}");
+        ExitCode::from(2)
+    })
+}

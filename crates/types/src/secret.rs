@@ -26,6 +26,15 @@ impl ClusterSecret {
         key
     }
 
+    /// A proof of knowing the secret, bound to this one conversation by what both sides made up for it.
+    pub fn proof(&self, purpose: &str, conversation: &[u8]) -> [u8; 32] {
+        let mut proof = [0; 32];
+        Hkdf::<Sha256>::new(Some(conversation), &self.key(purpose))
+            .expand(b"proof", &mut proof)
+            .unwrap_or_else(|_| unreachable!("32 bytes are within HKDF's limit"));
+        proof
+    }
+
     /// The secret in hexadecimal, for the one file that holds it.
     pub fn reveal(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -1,0 +1,6 @@
+//! One file a verb.
+
+pub(crate) mod migrate;
+pub(crate) mod nodes;
+pub(crate) mod ps;
+pub(crate) mod why;

@@ -1,0 +1,95 @@
+//! Starting a capsule, and being sure that it ends.
+
+use super::image::Images;
+use crate::wire;
+use anyhow::{Context, Result};
+use brant_migration::protocol::{Offer, Size};
+use brant_sys::cgroup::Cgroup;
+use brant_sys::child::{Running, Tool};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// The capsule's PID 1.
+const CAPSULE_INIT: &str = "/usr/lib/brant/capsule-init";
+
+/// What capsule-init is told first, on its standard input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setup {
+    /// The home node's root, mounted on this node.
+    pub root: String,
+    /// The process's image on this node.
+    pub images: String,
+    /// The capsule's host name: the home node's.
+    pub host_name: String,
+    /// Whether this node's own `/usr` stands for the home node's.
+    pub local_usr: bool,
+    /// The process.
+    pub pid: i32,
+    /// Its terminal's size.
+    pub terminal: Option<Size>,
+}
+
+/// A capsule: a control group and what runs in it. Dropping it kills everything inside.
+#[derive(Debug)]
+pub(super) struct Capsule {
+    pub(super) control: UnixStream,
+    group: Cgroup,
+    init: Option<Running>,
+}
+
+impl Capsule {
+    /// Starts capsule-init in namespaces and a control group of its own.
+    pub(super) fn start(offer: &Offer, root: &Path, images: &Images) -> Result<Self> {
+        let group = Cgroup::create(Path::new(crate::inspect::CAPSULES).join(offer.session.to_string()))
+            .context("making the capsule's control group")?;
+        // A guest gives way to what this node's own users run, and cannot flood it.
+        for (file, value) in [("cpu.weight", "50"), ("pids.max", "4096")] {
+            if let Err(error) = group.set(file, value) {
+                tracing::warn!("limiting a capsule: {error:#}");
+            }
+        }
+        let (control, theirs) = UnixStream::pair().context("making the capsule's control socket")?;
+        let processes = File::options()
+            .write(true)
+            .open(group.path().join("cgroup.procs"))
+            .context("opening the capsule's control group")?;
+        let init = Tool::new(CAPSULE_INIT)
+            .arg("outer")
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .stdin(OwnedFd::from(theirs))
+            .in_cgroup(processes)
+            .spawn()
+            .context("starting the capsule")?;
+        let mut capsule = Self { control, group, init: Some(init) };
+        let setup = Setup {
+            root: root.display().to_string(),
+            images: images.folder.display().to_string(),
+            host_name: offer.home_name.clone(),
+            local_usr: offer.usr_untouched && crate::node::usr_untouched(),
+            pid: offer.pid,
+            terminal: offer.terminal,
+        };
+        wire::send(&mut capsule.control, &setup).context("setting the capsule up")?;
+        Ok(capsule)
+    }
+}
+
+impl Drop for Capsule {
+    fn drop(&mut self) {
+        if let Err(error) = self.group.kill() {
+            tracing::warn!("ending a capsule: {error:#}");
+        }
+        if let Some(init) = self.init.take() {
+            init.kill();
+        }
+        if let Err(error) = self.group.wait_empty(Duration::from_secs(10)).and_then(|()| self.group.remove())
+        {
+            tracing::warn!("removing a capsule: {error:#}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The roots of other nodes, by NFS over the overlay.
+
+use anyhow::{Context, Result};
+use brant_sys::child::Tool;
+use brant_types::agent::NodeView;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Where they are mounted; only root may look.
+const HOMES: &str = "/run/brant/homes";
+/// One mount at a time: two guests from one home may come together.
+static MOUNTING: Mutex<()> = Mutex::new(());
+
+/// The root of this node, mounted here if it was not.
+///
+/// The mount is hard: a write that cannot reach the home node waits, and is not lost. When the home node dies, its
+/// capsules are killed first. Attributes are believed for a second only, so that both nodes see the same files.
+pub(super) fn root_of(home: &NodeView) -> Result<PathBuf> {
+    let _one_at_a_time = MOUNTING.lock().unwrap_or_else(PoisonError::into_inner);
+    let at = Path::new(HOMES).join(home.id.to_string());
+    std::fs::create_dir_all(&at).with_context(|| format!("making `{}`", at.display()))?;
+    if !is_mounted(&at) {
+        let source = format!("[{}]:/", home.overlay);
+        Tool::new("mount.nfs4")
+            .args([
+                source.as_str(),
+                &at.to_string_lossy(),
+                "-o",
+                "vers=4.2,proto=tcp6,hard,acregmin=0,acregmax=1,acdirmin=0,acdirmax=1,nosharecache",
+            ])
+            .run()
+            .with_context(|| format!("mounting the root of {}", home.name))?;
+    }
+    Ok(at)
+}
+
+fn is_mounted(at: &Path) -> bool {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    mounts.lines().any(|line| line.split(' ').nth(1) == at.to_str())
+}

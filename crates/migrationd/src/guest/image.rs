@@ -1,0 +1,72 @@
+//! Receiving a process's image into this node's memory.
+
+use crate::wire;
+use anyhow::{Context, Result, bail};
+use brant_migration::protocol::{Offer, ToTarget};
+use std::fs::File;
+use std::io::Write;
+use std::net::TcpStream;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// Where images lie, in memory; only root may look.
+const IMAGES: &str = "/run/brant/images";
+
+/// An image folder; it is removed when this is dropped.
+#[derive(Debug)]
+pub(super) struct Images {
+    pub(super) folder: PathBuf,
+}
+
+impl Drop for Images {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.folder) {
+            tracing::warn!(%error, folder = %self.folder.display(), "removing an image");
+        }
+    }
+}
+
+/// Takes files until the home node says that all are sent.
+pub(super) fn receive(link: &mut TcpStream, offer: &Offer) -> Result<Images> {
+    let folder = Path::new(IMAGES).join(offer.session.to_string());
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .context("making the image folder")?;
+    let images = Images { folder };
+    // What was negotiated bounds what is taken: resident memory, and room for CRIU's own files.
+    let mut budget = (offer.resident_kib << 10) * 2 + (32 << 20);
+    loop {
+        match wire::receive(link).context("receiving an image")? {
+            Some(ToTarget::File { name, size }) => {
+                budget = budget.checked_sub(size).context("the image is larger than was negotiated")?;
+                receive_file(link, &images.folder, &name, size)?;
+            }
+            Some(ToTarget::Restore) => return Ok(images),
+            Some(ToTarget::StillHere) => {}
+            Some(ToTarget::Discard) | None => bail!("the home node called the move of `{}` off", offer.comm),
+            Some(other) => bail!("expected a part of an image, got {other:?}"),
+        }
+    }
+}
+
+fn receive_file(link: &mut TcpStream, folder: &Path, name: &str, size: u64) -> Result<()> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+        bail!("`{name}` is no name for an image file");
+    }
+    let mut file =
+        File::create_new(folder.join(name)).with_context(|| format!("making the image file `{name}`"))?;
+    let mut left = size;
+    while left > 0 {
+        let Some(ToTarget::Data(part)) = wire::receive(link).context("receiving an image file")? else {
+            bail!("the image file `{name}` ended early");
+        };
+        left = left
+            .checked_sub(part.len() as u64)
+            .with_context(|| format!("the image file `{name}` is longer than was said"))?;
+        file.write_all(&part).with_context(|| format!("writing the image file `{name}`"))?;
+    }
+    Ok(())
+}

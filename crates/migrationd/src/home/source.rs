@@ -1,0 +1,253 @@
+//! One move, from the offer to the process running on the target.
+
+use super::dump::Image;
+use super::frozen::Frozen;
+use super::journal::Journal;
+use super::keeper::Keeper;
+use super::takeover::Redirected;
+use super::{Daemon, Stayed};
+use crate::inspect::{self, Summary};
+use crate::{link, wire};
+use anyhow::{Context, Result, anyhow, bail};
+use brant_migration::obstacle::{Migratable, Obstacle};
+use brant_migration::protocol::{self, FromTarget, Offer, SessionId, Size, ToTarget};
+use brant_migration::steps::{Committed, Move, Negotiated, Offered, RestoredStopped, Resumed};
+use brant_sys::pty::window_size;
+use brant_types::agent::NodeView;
+use brant_types::migration::{MoveRecord, MovedBy, ProcessState, ProcessView};
+use std::net::TcpStream;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// How long the target may take to restore.
+const RESTORE: Duration = Duration::from_secs(120);
+
+/// Moves the process, answers, and stays with it until it has ended.
+pub(super) fn run(
+    daemon: &Daemon,
+    pid: i32,
+    to: &NodeView,
+    by: MovedBy,
+    answer: &mpsc::Sender<Result<MoveRecord, Stayed>>,
+) {
+    let session = new_session();
+    let outcome = attempt(daemon, session, pid, to, by);
+    match outcome {
+        Ok((keeper, record)) => {
+            tracing::info!(pid, to = %to.name, frozen_ms = record.frozen_ms, bytes = record.bytes, "a process has moved");
+            let (shown, node) = (record.clone(), to.name.clone());
+            daemon.registry.change(session, move |view| {
+                view.moves.push(shown);
+                view.node = node;
+                view.state = ProcessState::Away;
+            });
+            let _nobody_waits = answer.send(Ok(record));
+            keeper.keep(daemon, session);
+        }
+        Err(stayed) => {
+            tracing::info!(pid, to = %to.name, "a process stayed: {}", stayed.for_owner().message);
+            let over = if matches!(stayed, Stayed::LostOnTheWay { .. }) {
+                ProcessState::Ended
+            } else {
+                ProcessState::Stayed
+            };
+            daemon.registry.change(session, move |view| view.state = over);
+            let _nobody_waits = answer.send(Err(stayed));
+        }
+    }
+}
+
+/// A move under way: what all its steps need.
+struct Attempt<'a> {
+    session: SessionId,
+    migratable: &'a Migratable,
+    summary: &'a Summary,
+    to: &'a NodeView,
+    clock: Instant,
+}
+
+fn attempt(
+    daemon: &Daemon,
+    session: SessionId,
+    pid: i32,
+    to: &NodeView,
+    by: MovedBy,
+) -> Result<(Keeper, MoveRecord), Stayed> {
+    let migratable = inspect::migratable(pid)?;
+    let summary = inspect::summary(pid).ok_or(Obstacle::NoSuchProcess(pid))?;
+    if !daemon.registry.begin(session, shown(daemon, pid, &summary)) {
+        return Err(Stayed::Busy(pid));
+    }
+    let this = Attempt { session, migratable: &migratable, summary: &summary, to, clock: Instant::now() };
+    let offered = Move::offered(this.now());
+    let (mut link, negotiated) = this.negotiate(daemon, offered)?;
+    let undone = |doing| move |source: anyhow::Error| Stayed::Undone { doing, source };
+    // From here to the commit, every way out drops `frozen`, and with that the process runs on at home; it drops
+    // `link`, and with that the target forgets what it was sent.
+    let began = this.now();
+    let frozen = Frozen::freeze(pid, session).map_err(undone("freezing it"))?;
+    let moving = negotiated.frozen(began, this.now());
+    // Frozen, it cannot change any more: what it opened since it was looked at is seen now.
+    inspect::migratable(pid)?;
+    let pending = inspect::pending_signals(pid);
+    let image = Image::make(pid, session, frozen.group()).map_err(undone("making its image"))?;
+    let moving = moving.dumped(this.now());
+    let bytes = image.send(&mut link).map_err(undone("sending its image"))?;
+    let moving = moving.sent(this.now());
+    let deputy = Keeper::listen(pid).map_err(undone("preparing for its deputy"))?;
+    wait_restored(&mut link).map_err(undone("restoring it on the target"))?;
+    let moving = moving.restored(this.now());
+    let redirected =
+        Redirected::prepare(pid, &summary.arguments).map_err(undone("putting its deputy in its place"))?;
+    let (moving, journal) = this.commit(moving, redirected, &frozen)?;
+    drop(image);
+    let resumed = this.resume(moving, &mut link).map_err(|source| Stayed::LostOnTheWay { source });
+    frozen.release();
+    let timeline = resumed?.timeline();
+    let record = MoveRecord {
+        pid,
+        to: to.name.clone(),
+        to_id: to.id,
+        by,
+        frozen_ms: millis(timeline.frozen),
+        bytes,
+        steps: timeline.steps.iter().map(|(name, length)| ((*name).to_owned(), millis(*length))).collect(),
+    };
+    let keeper = deputy
+        .meet(pid, &summary.comm, pending, link, journal)
+        .map_err(|source| Stayed::LostOnTheWay { source })?;
+    Ok((keeper, record))
+}
+
+impl Attempt<'_> {
+    fn now(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    fn negotiate(
+        &self,
+        daemon: &Daemon,
+        offered: Move<Offered>,
+    ) -> Result<(TcpStream, Move<Negotiated>), Stayed> {
+        let undone = |source: anyhow::Error| Stayed::Undone { doing: "negotiating with the target", source };
+        let offer = self.offer(daemon).map_err(undone)?;
+        let secret = daemon
+            .node
+            .boot
+            .secret
+            .as_ref()
+            .ok_or_else(|| undone(anyhow!("this node has no cluster secret")))?;
+        let link = link::connect(self.to.overlay, secret).map_err(undone)?;
+        let ask = || -> Result<Option<FromTarget>> {
+            link.set_read_timeout(Some(RESTORE)).context("setting up the link")?;
+            wire::send(&mut &link, &ToTarget::Offer(offer)).context("offering the process")?;
+            wire::receive(&mut &link).context("waiting for the target's answer")
+        };
+        match ask().map_err(undone)? {
+            Some(FromTarget::Accepted) => {}
+            Some(FromTarget::Refused(refusal)) => {
+                return Err(Stayed::Refused { node: self.to.name.clone(), refusal });
+            }
+            other => return Err(undone(anyhow!("did not expect {other:?}"))),
+        }
+        let negotiated = offered.negotiated(self.now());
+        Ok((link, negotiated))
+    }
+
+    fn offer(&self, daemon: &Daemon) -> Result<Offer> {
+        let me = daemon.node.me()?;
+        let terminal = self.migratable.terminal.as_ref().and_then(|name| {
+            let size = window_size(std::fs::File::open(name).ok()?)?;
+            Some(Size { rows: size.rows, columns: size.columns })
+        });
+        Ok(Offer {
+            version: protocol::VERSION,
+            session: self.session,
+            pid: self.migratable.pid(),
+            home: me.id,
+            home_name: daemon.node.boot.host_name.clone(),
+            image_id: me.image_id,
+            cpu: me.cpu,
+            usr_untouched: crate::node::usr_untouched(),
+            resident_kib: self.summary.resident_kib,
+            comm: self.summary.comm.clone(),
+            args: self.summary.args.clone(),
+            uid: self.summary.uid,
+            terminal,
+        })
+    }
+
+    /// The only point of decision. Before it, the journal says nothing and the process is what it was; after it, the
+    /// task is the deputy, and only the target may run the process.
+    fn commit(
+        &self,
+        moving: Move<RestoredStopped>,
+        redirected: Redirected,
+        frozen: &Frozen,
+    ) -> Result<(Move<Committed>, Journal), Stayed> {
+        let undone = |source: anyhow::Error| Stayed::Undone { doing: "committing the move", source };
+        let journal = match Journal::commit(self.session, self.migratable.pid(), &self.to.name) {
+            Ok(journal) => journal,
+            Err(error) => {
+                redirected.undo().map_err(undone)?;
+                return Err(undone(error));
+            }
+        };
+        redirected.become_deputy(frozen).map_err(undone)?;
+        Ok((moving.commit(self.now()), journal))
+    }
+
+    fn resume(&self, moving: Move<Committed>, link: &mut TcpStream) -> Result<Move<Resumed>> {
+        wire::send(link, &ToTarget::Resume).context("telling the target to go on")?;
+        loop {
+            match wire::receive(link).context("waiting for the process to run")? {
+                Some(FromTarget::Resumed) => return Ok(moving.resumed(self.now())),
+                Some(FromTarget::StillHere) => {}
+                Some(FromTarget::Failed(why)) => bail!("the target says: {why}"),
+                other => bail!("did not expect {other:?}"),
+            }
+        }
+    }
+}
+
+fn wait_restored(link: &mut TcpStream) -> Result<()> {
+    loop {
+        match wire::receive(link).context("waiting for the target")? {
+            Some(FromTarget::RestoredStopped) => return Ok(()),
+            Some(FromTarget::StillHere) => {}
+            Some(FromTarget::Failed(why)) => bail!("the target says: {why}"),
+            None => bail!("the target hung up"),
+            Some(other) => bail!("did not expect {other:?}"),
+        }
+    }
+}
+
+fn new_session() -> SessionId {
+    let mut bytes = [0; 8];
+    // Only equal numbers would do harm, and the clock is a fair second when the kernel has no randomness yet.
+    if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).is_err() {
+        bytes = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_nsec.to_ne_bytes();
+    }
+    SessionId(u64::from_ne_bytes(bytes))
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn shown(daemon: &Daemon, pid: i32, summary: &Summary) -> ProcessView {
+    let me = daemon.node.boot.host_name.clone();
+    ProcessView {
+        pid,
+        comm: summary.comm.clone(),
+        args: summary.args.clone(),
+        user: crate::users::name_of(summary.uid),
+        uid: summary.uid,
+        node: me.clone(),
+        home: me,
+        state: ProcessState::Moving,
+        cpu_seconds_home: summary.cpu.as_secs_f64(),
+        cpu_seconds_away: 0.0,
+        moves: Vec::new(),
+    }
+}

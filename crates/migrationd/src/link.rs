@@ -1,0 +1,117 @@
+//! Connections between two nodes' daemons: TCP on the overlay, each side proving that it knows the secret.
+//!
+//! WireGuard says which machine is at the other end, not which process: without the proof, any user of another node
+//! could talk to this daemon, which acts as root.
+
+use anyhow::{Context, Result, bail};
+use brant_types::ports;
+use brant_types::secret::ClusterSecret;
+use std::io::{Read, Write};
+use std::net::{Ipv6Addr, SocketAddrV6, TcpListener, TcpStream};
+use std::time::Duration;
+
+/// How long the other side may take to open up.
+const OPENING: Duration = Duration::from_secs(15);
+/// A link is given up after this long without a word.
+pub const SILENCE: Duration = Duration::from_secs(30);
+/// Each side says something at least this often.
+pub const WORD_EVERY: Duration = Duration::from_secs(2);
+
+/// Listens on this node's overlay address; waits for the address to be there.
+pub fn listen(overlay: Ipv6Addr) -> TcpListener {
+    loop {
+        match TcpListener::bind(SocketAddrV6::new(overlay, ports::MIGRATION, 0, 0)) {
+            Ok(listener) => return listener,
+            Err(error) => tracing::debug!(%error, "the overlay address is not there yet"),
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// Connects to a node and proves who we are.
+///
+/// # Errors
+/// When the node does not answer, or is none of ours.
+pub fn connect(overlay: Ipv6Addr, secret: &ClusterSecret) -> Result<TcpStream> {
+    let address = SocketAddrV6::new(overlay, ports::MIGRATION, 0, 0);
+    let mut stream =
+        TcpStream::connect_timeout(&address.into(), OPENING).context("connecting to the node")?;
+    prepare(&stream)?;
+    let ours = random()?;
+    stream.write_all(&ours).context("greeting the node")?;
+    let mut theirs = [0; 32];
+    stream.read_exact(&mut theirs).context("waiting for the node's greeting")?;
+    let conversation = [ours, theirs].concat();
+    stream.write_all(&secret.proof("migration, home", &conversation)).context("proving who we are")?;
+    expect(&mut stream, &secret.proof("migration, target", &conversation))?;
+    Ok(stream)
+}
+
+/// Takes a connection, and has the other side prove who it is.
+///
+/// # Errors
+/// When it does not; nothing of what it said was parsed.
+pub fn accept(mut stream: TcpStream, secret: &ClusterSecret) -> Result<TcpStream> {
+    prepare(&stream)?;
+    let ours = random()?;
+    let mut theirs = [0; 32];
+    stream.read_exact(&mut theirs).context("waiting for a greeting")?;
+    stream.write_all(&ours).context("answering a greeting")?;
+    let conversation = [theirs, ours].concat();
+    expect(&mut stream, &secret.proof("migration, home", &conversation))?;
+    stream.write_all(&secret.proof("migration, target", &conversation)).context("proving who we are")?;
+    Ok(stream)
+}
+
+fn prepare(stream: &TcpStream) -> Result<()> {
+    stream.set_nodelay(true).context("setting up the connection")?;
+    stream.set_read_timeout(Some(OPENING)).context("setting up the connection")?;
+    stream.set_write_timeout(Some(4 * SILENCE)).context("setting up the connection")
+}
+
+fn expect(stream: &mut TcpStream, proof: &[u8; 32]) -> Result<()> {
+    let mut theirs = [0; 32];
+    stream.read_exact(&mut theirs).context("waiting for the other side's proof")?;
+    // The same time whatever differs, so that nothing can be learnt byte by byte.
+    if theirs.iter().zip(proof).fold(0, |differs, (a, b)| differs | (a ^ b)) != 0 {
+        bail!("the other side does not know the cluster's secret");
+    }
+    Ok(())
+}
+
+fn random() -> Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .context("asking for random bytes")?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meet(home: [u8; 32], target: [u8; 32]) -> (bool, bool) {
+        let listener = TcpListener::bind("[::1]:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let there = std::thread::spawn(move || {
+            accept(listener.accept().unwrap().0, &ClusterSecret::from_bytes(target)).is_ok()
+        });
+        let secret = ClusterSecret::from_bytes(home);
+        let mut stream = TcpStream::connect(address).unwrap();
+        prepare(&stream).unwrap();
+        let ours = random().unwrap();
+        stream.write_all(&ours).unwrap();
+        let mut theirs = [0; 32];
+        stream.read_exact(&mut theirs).unwrap();
+        let conversation = [ours, theirs].concat();
+        stream.write_all(&secret.proof("migration, home", &conversation)).unwrap();
+        let here = expect(&mut stream, &secret.proof("migration, target", &conversation)).is_ok();
+        (here, there.join().unwrap())
+    }
+
+    #[test]
+    fn only_those_who_know_the_secret_are_let_in() {
+        assert_eq!(meet([1; 32], [1; 32]), (true, true));
+        assert_eq!(meet([1; 32], [2; 32]), (false, false));
+    }
+}

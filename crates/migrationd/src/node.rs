@@ -1,0 +1,124 @@
+//! What the daemon knows of its own node and of the others.
+
+use anyhow::{Context, Result, anyhow};
+use brant_types::agent::{AGENT_SOCKET, AgentRequest, ClusterView, NodeState, NodeView};
+use brant_types::boot::{BOOT_FACTS, BootFacts};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// This node, and the newest view of the cluster.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// What `init` handed over.
+    pub boot: Arc<BootFacts>,
+    view: Arc<Mutex<ClusterView>>,
+}
+
+impl Node {
+    /// Waits for node-agent, then follows it on a thread of its own.
+    ///
+    /// # Errors
+    /// When the hand-over file cannot be read.
+    pub fn follow() -> Result<Self> {
+        let text = std::fs::read_to_string(BOOT_FACTS)
+            .with_context(|| format!("reading `{BOOT_FACTS}`, which init writes"))?;
+        let boot: BootFacts =
+            toml::from_str(&text).with_context(|| format!("understanding `{BOOT_FACTS}`"))?;
+        let mut views = Views::default();
+        let first = loop {
+            match views.next() {
+                Ok(view) => break view,
+                Err(error) => tracing::debug!("waiting for node-agent: {error:#}"),
+            }
+            std::thread::sleep(Duration::from_millis(300));
+        };
+        let node = Self { boot: Arc::new(boot), view: Arc::new(Mutex::new(first)) };
+        let shared = Arc::clone(&node.view);
+        std::thread::Builder::new()
+            .name("views".to_owned())
+            .spawn(move || {
+                loop {
+                    match views.next() {
+                        Ok(view) => *shared.lock().unwrap_or_else(PoisonError::into_inner) = view,
+                        Err(error) => {
+                            tracing::warn!("following node-agent: {error:#}");
+                            std::thread::sleep(Duration::from_secs(1));
+                        }
+                    }
+                }
+            })
+            .context("starting a thread")?;
+        Ok(node)
+    }
+
+    /// The newest view of the cluster.
+    pub fn view(&self) -> ClusterView {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// This node in that view.
+    ///
+    /// # Errors
+    /// When the agent does not list this node, which it always does.
+    pub fn me(&self) -> Result<NodeView> {
+        self.view()
+            .nodes
+            .into_iter()
+            .find(|node| node.me)
+            .ok_or_else(|| anyhow!("node-agent does not list this node"))
+    }
+
+    /// A living node by name, or by the start of its id.
+    pub fn find(&self, name: &str) -> Option<NodeView> {
+        let view = self.view();
+        let mut by_id =
+            view.nodes.iter().filter(|node| name.len() >= 4 && node.id.to_string().starts_with(name));
+        let found = view
+            .nodes
+            .iter()
+            .find(|node| node.name == name)
+            .or_else(|| by_id.next().filter(|_| by_id.next().is_none()));
+        found.filter(|node| node.state == NodeState::Alive).cloned()
+    }
+}
+
+/// Whether nothing under `/usr` was changed since this node started: the overlay's upper layer has none of it.
+pub fn usr_untouched() -> bool {
+    let upper = Path::new("/run/brant/rw/upper");
+    upper.is_dir()
+        && std::fs::read_dir(upper.join("usr")).map_or(true, |mut entries| entries.next().is_none())
+}
+
+#[derive(Default)]
+struct Views {
+    stream: Option<BufReader<UnixStream>>,
+}
+
+impl Views {
+    fn next(&mut self) -> Result<ClusterView> {
+        let outcome = self.read();
+        if outcome.is_err() {
+            self.stream = None;
+        }
+        outcome
+    }
+
+    fn read(&mut self) -> Result<ClusterView> {
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            none => {
+                let mut stream = UnixStream::connect(AGENT_SOCKET).context("connecting to node-agent")?;
+                let mut question = serde_json::to_vec(&AgentRequest::Watch).context("writing a question")?;
+                question.push(b'\n');
+                stream.write_all(&question).context("asking node-agent")?;
+                none.insert(BufReader::new(stream))
+            }
+        };
+        let mut line = String::new();
+        stream.read_line(&mut line).context("reading from node-agent")?;
+        serde_json::from_str(&line).context("understanding node-agent")
+    }
+}

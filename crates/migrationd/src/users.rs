@@ -1,0 +1,121 @@
+//! The daemon's socket for users: one JSON question, one JSON answer, a line each.
+//!
+//! The kernel says who asks. An owner sees and moves his own processes, root all.
+
+use crate::home::{Daemon, move_away};
+use crate::inspect;
+use anyhow::{Context, Result};
+use brant_migration::obstacle::Obstacle;
+use brant_sys::process::peer_of;
+use brant_types::migration::{MIGRATIOND_SOCKET, MovedBy, ProcessList, Refused, UserAnswer, UserRequest};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
+
+/// The longest question, bytes.
+const MOST_ASKED: u64 = 4096;
+
+/// Opens the socket.
+///
+/// # Errors
+/// What the kernel said.
+pub fn listen() -> Result<UnixListener> {
+    let _left_by_another = std::fs::remove_file(MIGRATIOND_SOCKET);
+    let listener = UnixListener::bind(MIGRATIOND_SOCKET)
+        .with_context(|| format!("listening at `{MIGRATIOND_SOCKET}`"))?;
+    std::fs::set_permissions(MIGRATIOND_SOCKET, std::fs::Permissions::from_mode(0o666))
+        .context("opening the socket to all users")?;
+    Ok(listener)
+}
+
+/// Answers users for as long as the program runs.
+pub fn serve(daemon: &Daemon, listener: &UnixListener) {
+    for stream in listener.incoming().flatten() {
+        let daemon = daemon.clone();
+        let spawned = std::thread::Builder::new().name("user".to_owned()).spawn(move || {
+            if let Err(error) = talk(&daemon, stream) {
+                tracing::debug!("a user went away: {error:#}");
+            }
+        });
+        if let Err(error) = spawned {
+            tracing::error!(%error, "starting a thread for a user");
+        }
+    }
+}
+
+fn talk(daemon: &Daemon, mut stream: UnixStream) -> Result<()> {
+    let (_, uid) = peer_of(&stream).context("asking who is there")?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).context("setting up the conversation")?;
+    let mut line = String::new();
+    BufReader::new((&stream).take(MOST_ASKED)).read_line(&mut line).context("reading a question")?;
+    let answer = match serde_json::from_str(&line) {
+        Ok(request) => answer(daemon, uid, request),
+        Err(error) => denied("question", format!("the question was not understood: {error}"), None),
+    };
+    let mut text = serde_json::to_vec(&answer).context("writing an answer")?;
+    text.push(b'\n');
+    stream.write_all(&text).context("sending an answer")
+}
+
+fn answer(daemon: &Daemon, uid: u32, request: UserRequest) -> UserAnswer {
+    match request {
+        UserRequest::Ps => {
+            let mut processes = daemon.registry.list();
+            processes.retain(|process| uid == 0 || process.uid == uid);
+            UserAnswer::Processes(ProcessList { processes })
+        }
+        UserRequest::Why { pid } => match owned(uid, pid).map(|()| inspect::migratable(pid)) {
+            Err(answer) => answer,
+            Ok(Ok(_)) => UserAnswer::CanMove { pid },
+            Ok(Err(obstacle)) => UserAnswer::Stayed(crate::home::Stayed::from(obstacle).for_owner()),
+        },
+        UserRequest::Migrate { pid, node } => match owned(uid, pid) {
+            Err(answer) => answer,
+            Ok(()) => migrate(daemon, pid, &node),
+        },
+    }
+}
+
+fn migrate(daemon: &Daemon, pid: i32, node: &str) -> UserAnswer {
+    let Some(to) = daemon.node.find(node) else {
+        let hint = Some("`brant nodes` lists them".to_owned());
+        return denied("no_such_node", format!("there is no living node `{node}` in this cluster"), hint);
+    };
+    if to.me {
+        return denied("same_node", "the process is on this node already".to_owned(), None);
+    }
+    match move_away(daemon, pid, to, MovedBy::Hand).recv() {
+        Ok(Ok(record)) => UserAnswer::Moved(record),
+        Ok(Err(stayed)) => UserAnswer::Stayed(stayed.for_owner()),
+        Err(_) => denied(
+            "daemon",
+            "the move ended without an answer".to_owned(),
+            Some("look at /run/brant/log/migrationd.log".to_owned()),
+        ),
+    }
+}
+
+fn owned(uid: u32, pid: i32) -> Result<(), UserAnswer> {
+    match inspect::summary(pid) {
+        None => Err(UserAnswer::Stayed(crate::home::Stayed::from(Obstacle::NoSuchProcess(pid)).for_owner())),
+        Some(summary) if uid == 0 || summary.uid == uid => Ok(()),
+        Some(_) => Err(denied(
+            "not_yours",
+            format!("process {pid} belongs to somebody else"),
+            Some("ask as its owner, or as root".to_owned()),
+        )),
+    }
+}
+
+fn denied(reason: &str, message: String, hint: Option<String>) -> UserAnswer {
+    UserAnswer::Denied(Refused { reason: reason.to_owned(), message, hint })
+}
+
+/// A user's name by `/etc/passwd`, which is all that a static program may ask; else the number.
+pub fn name_of(uid: u32) -> String {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let number = uid.to_string();
+    let found = passwd.lines().find(|line| line.split(':').nth(2) == Some(&number));
+    found.and_then(|line| line.split(':').next()).map_or(number.clone(), str::to_owned)
+}
