@@ -1,2 +1,34 @@
-//! Placeholder.
-fn main() {}
+//! `brant-image`: builds Brant images, and runs QEMU clusters from them.
+
+mod build;
+mod cli;
+mod failure;
+mod interrupt;
+mod job;
+mod progress;
+mod workspace;
+
+use clap::Parser;
+use cli::{Cli, Verb};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(cli.verbose);
+    interrupt::watch();
+    let outcome = match cli.verb {
+        Verb::Build(args) => build::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error),
+    }
+}
+
+/// Children are logged with their arguments at `-v`; `RUST_LOG` overrides it.
+fn log_to_stderr(verbose: bool) {
+    let default = if verbose { "debug" } else { "warn" };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+}

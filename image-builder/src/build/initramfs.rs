@@ -1,0 +1,150 @@
+//! The initramfs: `init` with its modules, then the root, then the cluster's secret, each an archive of its own.
+//!
+//! The secret comes last and apart, so that everything before it may be published, hashed or sent in clear.
+
+use super::modules::{Index, chosen_alias, chosen_dep};
+use super::newc::{Archive, pad};
+use super::profile::Profile;
+use super::programs::Programs;
+use super::root::SealedRoot;
+use super::squashfs::Squashfs;
+use crate::failure::{Advice, Kind};
+use crate::interrupt;
+use anyhow::Context as _;
+use brant_types::secret::SecretFile;
+use std::fs::{self, File};
+use std::io::{BufWriter, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use zstd::stream::Encoder;
+
+/// Modules are compressed already; a higher level costs seconds and wins nothing.
+const LEVEL: i32 = 6;
+
+/// An initramfs on disk.
+#[derive(Debug)]
+pub(crate) struct Initramfs {
+    /// Where it is.
+    pub file: PathBuf,
+    /// How many modules it carries.
+    pub(crate) modules: usize,
+}
+
+/// Writes the initramfs.
+///
+/// # Errors
+/// A file cannot be read or written, the profile asks for a module that does not exist, or a signal asked to stop.
+pub(crate) fn make(
+    profile: &Profile,
+    root: &SealedRoot,
+    programs: &Programs,
+    squashfs: &Squashfs,
+    secret: &SecretFile,
+    (file, date): (PathBuf, u64),
+) -> anyhow::Result<Initramfs> {
+    let writing = || format!("writing the initramfs `{}`", file.display());
+    let mut out = BufWriter::with_capacity(1 << 20, File::create(&file).with_context(writing)?);
+
+    let mut encoder = Encoder::new(&mut out, LEVEL).context("starting zstd")?;
+    // With at least one worker the bytes do not depend on how many there are.
+    encoder.multithread(2).and_then(|()| encoder.include_checksum(true)).context("starting zstd")?;
+    let mut system = Archive::new(encoder, date);
+    let modules = add_system(&mut system, profile, root, programs)?;
+    system.finish().and_then(Encoder::finish).with_context(writing)?;
+    let length = pad_file(&mut out).with_context(writing)?;
+    tracing::debug!(length, modules, "the initramfs without the root");
+
+    let mut carried = Archive::new(&mut out, date);
+    add_file(&mut carried, "root.squashfs", 0o644, &squashfs.file)?;
+    carried.finish().with_context(writing)?;
+    pad_file(&mut out).with_context(writing)?;
+
+    let text = toml::to_string(secret).with_context(writing)?;
+    let mut private = Archive::new(&mut out, date);
+    private.folder("brant", 0o755).with_context(writing)?;
+    private.file("brant/secret.toml", 0o600, text.len() as u64, text.as_bytes()).with_context(writing)?;
+    private.finish().with_context(writing)?;
+    pad_file(&mut out).with_context(writing)?;
+    out.flush().with_context(writing)?;
+    Ok(Initramfs { file, modules })
+}
+
+fn add_system<W: Write>(
+    archive: &mut Archive<W>,
+    profile: &Profile,
+    root: &SealedRoot,
+    programs: &Programs,
+) -> anyhow::Result<usize> {
+    for folder in ["bin", "brant", "dev", "lib", "newroot", "proc", "run", "sys"] {
+        archive.folder(folder, 0o755).context("writing the initramfs")?;
+    }
+    archive.device("dev/console", 0o600, 5, 1).context("writing the initramfs")?;
+    add_file(archive, "init", 0o755, programs.init())?;
+    add_file(archive, "bin/busybox", 0o755, &root.path("usr/bin/busybox"))?;
+    add_file(archive, "brant/image.toml", 0o644, &root.path("usr/lib/brant/image.toml"))?;
+    add_modules(archive, profile, root)
+}
+
+fn add_modules<W: Write>(
+    archive: &mut Archive<W>,
+    profile: &Profile,
+    root: &SealedRoot,
+) -> anyhow::Result<usize> {
+    let version = kernel_version(&root.path("usr/lib/modules"))?;
+    let folder = root.path("usr/lib/modules").join(&version);
+    let read = |name: &str| {
+        let path = folder.join(name);
+        fs::read_to_string(&path).with_context(|| format!("reading `{}`", path.display()))
+    };
+    let dep = read("modules.dep")?;
+    let softdep = read("modules.softdep")?;
+    let chosen = Index::read(&dep, &softdep, &read("modules.builtin")?)
+        .closure(&profile.kernel.early_modules)
+        .map_err(|unknown| {
+            let what = format!("Linux {version} has no modules {}", unknown.join(", "));
+            Advice::new(Kind::Input, what).hint("look at `early-modules` in the profile's `[kernel]`").error()
+        })?;
+    for path in &chosen {
+        interrupt::check()?;
+        add_file(archive, &format!("lib/modules/{version}/{path}"), 0o644, &folder.join(path))?;
+    }
+    let alias = chosen_alias(&read("modules.alias")?, &chosen);
+    let texts = [
+        ("modules.alias", alias),
+        ("modules.builtin", read("modules.builtin")?),
+        ("modules.dep", chosen_dep(&dep, &chosen)),
+        ("modules.softdep", softdep),
+    ];
+    for (name, text) in texts {
+        let path = format!("lib/modules/{version}/{name}");
+        archive.file(&path, 0o644, text.len() as u64, text.as_bytes()).context("writing the initramfs")?;
+    }
+    Ok(chosen.len())
+}
+
+/// The one kernel whose modules are on the root.
+///
+/// # Errors
+/// There is none, or there are several.
+pub(crate) fn kernel_version(folder: &Path) -> anyhow::Result<String> {
+    let looking = || format!("looking for a kernel's modules in `{}`", folder.display());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(looking)? {
+        found.push(entry.with_context(looking)?.file_name().to_string_lossy().into_owned());
+    }
+    match <[String; 1]>::try_from(found) {
+        Ok([version]) => Ok(version),
+        Err(found) => anyhow::bail!("there are {} kernels on the root, not one", found.len()),
+    }
+}
+
+fn add_file<W: Write>(archive: &mut Archive<W>, name: &str, mode: u32, path: &Path) -> anyhow::Result<()> {
+    let adding = || format!("adding `{}` to the initramfs", path.display());
+    let file = File::open(path).with_context(adding)?;
+    let size = file.metadata().with_context(adding)?.len();
+    archive.file(name, mode, size, file.take(size)).with_context(adding)
+}
+
+fn pad_file(out: &mut BufWriter<File>) -> std::io::Result<u64> {
+    let length = out.stream_position()?;
+    pad(out, length)
+}

@@ -1,0 +1,119 @@
+//! The digest of a tree: every name, mode, owner, link, extended attribute and byte; no dates.
+
+use crate::interrupt;
+use anyhow::Context as _;
+use rustix::fs::{lgetxattr, llistxattr};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Feeds the tree below `root` to the hash, in the order of names.
+///
+/// # Errors
+/// Something cannot be read, or a signal asked to stop.
+pub(crate) fn tree(root: &Path, hash: &mut Sha256) -> anyhow::Result<()> {
+    let mut pending = vec![PathBuf::new()];
+    while let Some(relative) = pending.pop() {
+        interrupt::check()?;
+        let path = root.join(&relative);
+        let measuring = || format!("measuring `{}`", path.display());
+        let about = path.symlink_metadata().with_context(measuring)?;
+        let mut name = relative.as_os_str().as_bytes().to_vec();
+        name.push(0);
+        hash.update(&name);
+        for number in [about.mode(), about.uid(), about.gid()] {
+            hash.update(number.to_le_bytes());
+        }
+        hash.update(about.rdev().to_le_bytes());
+        attributes(&path, hash).with_context(measuring)?;
+        if about.is_symlink() {
+            hash.update(fs::read_link(&path).with_context(measuring)?.as_os_str().as_bytes());
+        } else if about.is_file() {
+            hash.update(about.len().to_le_bytes());
+            file(&path, hash)?;
+        } else if about.is_dir() {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(&path).with_context(measuring)? {
+                names.push(relative.join(entry.with_context(measuring)?.file_name()));
+            }
+            names.sort_by(|a, b| b.cmp(a));
+            pending.extend(names);
+        }
+    }
+    Ok(())
+}
+
+/// Feeds a file's bytes to the hash.
+///
+/// # Errors
+/// The file cannot be read, or a signal asked to stop.
+pub(crate) fn file(path: &Path, hash: &mut Sha256) -> anyhow::Result<()> {
+    let reading = || format!("reading `{}`", path.display());
+    let mut file = File::open(path).with_context(reading)?;
+    let mut chunk = vec![0; 1 << 18];
+    loop {
+        interrupt::check()?;
+        let n = file.read(&mut chunk).with_context(reading)?;
+        if n == 0 {
+            return Ok(());
+        }
+        hash.update(&chunk[..n]);
+    }
+}
+
+fn attributes(path: &Path, hash: &mut Sha256) -> Result<(), rustix::io::Errno> {
+    let mut names = vec![0; 4096];
+    let length = match llistxattr(path, &mut names) {
+        Err(rustix::io::Errno::NOTSUP) => return Ok(()),
+        length => length?,
+    };
+    let mut names: Vec<&[u8]> =
+        names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()).collect();
+    names.sort_unstable();
+    for name in names {
+        let mut value = vec![0; 65_536];
+        let length = lgetxattr(path, name, &mut value)?;
+        hash.update(name);
+        hash.update(&value[..length]);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn digest(root: &Path) -> Vec<u8> {
+        let mut hash = Sha256::new();
+        tree(root, &mut hash).unwrap();
+        hash.finalize().to_vec()
+    }
+
+    #[test]
+    fn content_modes_and_names_count_and_dates_do_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, "one").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let first = digest(folder.path());
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(std::time::SystemTime::UNIX_EPOCH)
+            .unwrap();
+        assert_eq!(digest(folder.path()), first);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_ne!(digest(folder.path()), first);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(&path, "two").unwrap();
+        assert_ne!(digest(folder.path()), first);
+        fs::write(&path, "one").unwrap();
+        fs::rename(&path, folder.path().join("b")).unwrap();
+        assert_ne!(digest(folder.path()), first);
+    }
+}

@@ -1,0 +1,215 @@
+//! Which Debian mirror to build from: the profile's, else the one the host's apt uses, else Debian's own.
+
+use crate::failure::{Advice, Kind};
+use crate::interrupt;
+use crate::job::Job;
+use crate::progress::Stage;
+use anyhow::Context as _;
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+use super::profile::Debian;
+use super::release::{Release, hex};
+
+/// The release of Debian that images are made of.
+pub(crate) const SUITE: &str = "trixie";
+/// Debian's own mirrors, for hosts that know no other.
+pub(crate) const DEFAULT_MAIN: &str = "http://deb.debian.org/debian";
+/// The same for the security suite.
+pub(crate) const DEFAULT_SECURITY: &str = "http://deb.debian.org/debian-security";
+
+/// apt's own downloader, which honours the host's proxy settings.
+const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
+
+/// What to build from, and in which state it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Archive {
+    /// Mirror and suite, the main suite first.
+    pub sources: Vec<(String, String)>,
+    /// A digest of the package lists; whoever has the same has the same packages.
+    pub state: String,
+    /// When the newest of the suites was published, in seconds since 1970.
+    pub date: u64,
+}
+
+/// Looks for mirrors and asks them what they have.
+///
+/// # Errors
+/// No mirror of the main suite answered.
+pub(crate) fn survey(debian: &Debian, work: &Path, stage: &Stage) -> anyhow::Result<Archive> {
+    let host =
+        if debian.mirror.is_some() && debian.security_mirror.is_some() { Vec::new() } else { host_mirrors() };
+    let main = candidates(debian.mirror.as_ref(), &host, DEFAULT_MAIN);
+    let security = candidates(debian.security_mirror.as_ref(), &host, DEFAULT_SECURITY);
+    let mut tried = Vec::new();
+    let Some((main, release)) = first_that_has(&main, SUITE, "Debian", work, stage, &mut tried)? else {
+        return Err(unreachable(&tried));
+    };
+    let mut found = vec![((main.clone(), SUITE.to_owned()), release)];
+    let updates = format!("{SUITE}-updates");
+    if let Some((uri, release)) = first_that_has(&[main], &updates, "Debian", work, stage, &mut tried)? {
+        found.push(((uri, updates), release));
+    }
+    let suite = format!("{SUITE}-security");
+    if let Some((uri, release)) =
+        first_that_has(&security, &suite, "Debian-Security", work, stage, &mut tried)?
+    {
+        found.push(((uri, suite), release));
+    }
+    Ok(summed_up(found))
+}
+
+fn summed_up(found: Vec<((String, String), Release)>) -> Archive {
+    let mut state = Sha256::new();
+    for ((_, suite), release) in &found {
+        state.update(suite.as_bytes());
+        state.update(release.packages.as_bytes());
+    }
+    Archive {
+        date: found.iter().map(|(_, release)| release.date).max().unwrap_or(0),
+        sources: found.into_iter().map(|(source, _)| source).collect(),
+        state: hex(&state.finalize()),
+    }
+}
+
+/// A mirror that somebody named is the only candidate; else the host's, in their order, and then Debian's own.
+fn candidates(named: Option<&String>, host: &[String], default: &str) -> Vec<String> {
+    if let Some(named) = named {
+        return vec![named.clone()];
+    }
+    let mut all = host.to_vec();
+    if !all.iter().any(|uri| uri == default) {
+        all.push(default.to_owned());
+    }
+    all
+}
+
+fn first_that_has(
+    uris: &[String],
+    suite: &str,
+    label: &str,
+    work: &Path,
+    stage: &Stage,
+    tried: &mut Vec<String>,
+) -> anyhow::Result<Option<(String, Release)>> {
+    for uri in uris {
+        stage.detail(&format!("{uri} {suite}"));
+        let file = work.join("InRelease");
+        let fetched = Job::new(APT_HELPER)
+            .args([
+                "-o",
+                "Acquire::Retries=2",
+                "-o",
+                "Acquire::http::Timeout=20",
+                "-o",
+                "Acquire::https::Timeout=20",
+            ])
+            .args(["-o", "APT::Sandbox::User=root", "download-file"])
+            .arg(format!("{uri}/dists/{suite}/InRelease"))
+            .arg(&file)
+            .run();
+        interrupt::check()?;
+        match fetched {
+            Err(error) => {
+                tracing::debug!(%uri, %suite, %error, "not here");
+                tried.push(uri.clone());
+            }
+            Ok(()) => {
+                let text = std::fs::read_to_string(&file)
+                    .with_context(|| format!("reading `{}`", file.display()))?;
+                std::fs::remove_file(&file).with_context(|| format!("removing `{}`", file.display()))?;
+                match Release::parse(&text) {
+                    Some(release)
+                        if release.origin == "Debian"
+                            && release.label == label
+                            && release.codename == suite =>
+                    {
+                        return Ok(Some((uri.clone(), release)));
+                    }
+                    _ => tried.push(uri.clone()),
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn unreachable(tried: &[String]) -> anyhow::Error {
+    Advice::new(Kind::Network, format!("no mirror of Debian {SUITE} answered; asked: {}", tried.join(", ")))
+        .hint("check the network: is it up, does it need a proxy (`Acquire::http::Proxy` in apt's configuration)?")
+        .hint("or name a mirror that can be reached, as `mirror` in the profile's `[debian]`")
+        .error()
+}
+
+/// The mirrors in the host's apt configuration that hold Debian, or of which nobody knows yet what they hold.
+fn host_mirrors() -> Vec<String> {
+    let listed = Job::new("apt-get")
+        .args(["indextargets", "--format", "$(REPO_URI)|$(ORIGIN)", "Created-By: Packages"])
+        .watch(|_| {});
+    let Ok(listed) = listed else {
+        return Vec::new(); // an apt with no configuration to speak of; Debian's own mirror is asked then
+    };
+    let uris = of_debian(&String::from_utf8_lossy(&listed));
+    let mut resolved: Vec<String> = Vec::new();
+    for uri in uris.iter().flat_map(|uri| resolve_list(uri)) {
+        if !resolved.contains(&uri) {
+            resolved.push(uri);
+        }
+    }
+    resolved
+}
+
+fn of_debian(listed: &str) -> Vec<String> {
+    let mut uris: Vec<String> = Vec::new();
+    for (uri, origin) in listed.lines().filter_map(|line| line.split_once('|')) {
+        let uri = uri.trim_end_matches('/');
+        if (origin.is_empty() || origin == "Debian") && !uris.iter().any(|known| known == uri) {
+            uris.push(uri.to_owned());
+        }
+    }
+    uris
+}
+
+/// Debian's cloud images name their mirrors in a file: `mirror+file:/etc/apt/mirrors/debian.list`.
+fn resolve_list(uri: &str) -> Vec<String> {
+    let Some(list) = uri.strip_prefix("mirror+file:") else {
+        return vec![uri.to_owned()];
+    };
+    let path = format!("/{}", list.trim_start_matches('/'));
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let first_word =
+        |line: &str| line.split_whitespace().next().map(|word| word.trim_end_matches('/').to_owned());
+    text.lines().filter(|line| !line.starts_with('#')).filter_map(first_word).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mirrors_of_others_are_left_alone() {
+        let listed = "http://deb.debian.org/debian/|Debian\nhttps://packages.example/apt/|Example\n\
+                      http://deb.debian.org/debian/|Debian\nhttp://new.example/debian/|\n";
+        assert_eq!(of_debian(listed), ["http://deb.debian.org/debian", "http://new.example/debian"]);
+    }
+
+    #[test]
+    fn a_named_mirror_is_the_only_candidate() {
+        let named = "http://mirror.example/debian".to_owned();
+        let host = ["http://host.example/debian".to_owned()];
+        assert_eq!(candidates(Some(&named), &host, DEFAULT_MAIN), [named]);
+        assert_eq!(candidates(None, &host, DEFAULT_MAIN), ["http://host.example/debian", DEFAULT_MAIN]);
+    }
+
+    #[test]
+    fn a_list_of_mirrors_is_opened() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(
+            file.path(),
+            "# comment\nhttps://a.example/debian/ priority:1\nhttps://b.example/debian\n",
+        )
+        .unwrap();
+        let uri = format!("mirror+file:{}", file.path().display());
+        assert_eq!(resolve_list(&uri), ["https://a.example/debian", "https://b.example/debian"]);
+    }
+}

@@ -1,0 +1,134 @@
+//! `brant-image build`: profile → root → squashfs → initramfs → medium.
+//!
+//! Each stage takes what the stage before has made, so none can run early; everything half done lies in the work
+//! folder or in the draft, and both go when the build ends in whatever way.
+
+pub(crate) mod args;
+
+mod accounts;
+mod base;
+mod bench;
+mod initramfs;
+mod iso;
+mod measure;
+mod menu;
+mod mirror;
+mod modules;
+mod newc;
+mod overlay;
+mod profile;
+mod programs;
+mod publish;
+mod release;
+mod root;
+mod secret;
+mod squashfs;
+
+use crate::progress::Progress;
+use anyhow::Context as _;
+use args::{BuildArgs, Plan};
+use base::Base;
+use bench::Bench;
+use programs::Programs;
+use publish::{Draft, Published};
+use root::{OpenRoot, SealedRoot};
+use std::io::Write;
+
+/// Builds an image; the last line of standard output says where it is.
+///
+/// # Errors
+/// Whatever went wrong; nothing half done is left behind.
+pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<()> {
+    let plan = args.resolve()?;
+    let progress = Progress::new();
+    let draft = Draft::begin(&plan.output)?;
+    let bench = Bench::take(&plan.workspace, &progress)?;
+    let (secret, made) = secret::obtain(&plan.secret, &plan.cluster)?;
+    if made {
+        progress.say(&format!("made a new secret for the cluster `{}`", plan.cluster));
+    }
+    let programs = programs(&plan, &progress)?;
+    let base = base(&plan, &bench, &progress)?;
+    let root = root(&plan, &base, &programs, &bench, &progress)?;
+
+    let stage = progress.stage("packing the root");
+    let squashfs = squashfs::make(&root, bench.work("root.squashfs"), base.date)?;
+    stage.done(&size_of(&squashfs.file)?);
+
+    let stage = progress.stage("making the initramfs");
+    let place = (bench.work("initrd.img"), base.date);
+    let initramfs = initramfs::make(&plan.profile, &root, &programs, &squashfs, &secret, place)?;
+    stage.done(&format!("{}, {} modules", size_of(&initramfs.file)?, initramfs.modules));
+
+    let stage = progress.stage("writing the medium");
+    let tree = bench.work("medium");
+    iso::lay_out(&tree, &plan.profile, &root, initramfs, &plan.workspace.menus())?;
+    iso::write(&tree, &plan.profile, &root, base.date, draft.path())?;
+    let published = draft.publish()?;
+    stage.done("");
+    drop(bench);
+    announce(&published)
+}
+
+fn programs(plan: &Plan, progress: &Progress) -> anyhow::Result<Programs> {
+    let Some(folder) = &plan.node_bins else {
+        let stage = progress.stage("compiling the programs of a node");
+        let programs = Programs::build(&plan.workspace, &stage)?;
+        stage.done("");
+        return Ok(programs);
+    };
+    Programs::from_folder(folder)
+}
+
+fn base(plan: &Plan, bench: &Bench, progress: &Progress) -> anyhow::Result<Base> {
+    let stage = progress.stage("asking for a Debian mirror");
+    let archive = match mirror::survey(&plan.profile.debian, &bench.work(""), &stage) {
+        Ok(archive) => archive,
+        Err(error) => {
+            let base = base::cached(&plan.profile, None, bench).ok_or(error)?;
+            stage.done("none answered; using the packages of an earlier build");
+            return Ok(base);
+        }
+    };
+    stage.done(&archive.sources[0].0);
+    if let Some(base) = base::cached(&plan.profile, Some(&archive), bench) {
+        return Ok(base);
+    }
+    let stage = progress.stage("installing Debian's packages");
+    let base = base::make(&plan.profile, &archive, bench, &stage)?;
+    stage.done("");
+    Ok(base)
+}
+
+fn root(
+    plan: &Plan,
+    base: &Base,
+    programs: &Programs,
+    bench: &Bench,
+    progress: &Progress,
+) -> anyhow::Result<SealedRoot> {
+    let stage = progress.stage("assembling the root");
+    let root = OpenRoot::unpack(base, bench.work("root"), bench.work("extras"))?;
+    root.lay_over(&plan.workspace.overlay())?;
+    root.add_user()?;
+    root.install(programs)?;
+    let root = root.seal(&plan.profile.name, format!("{:?}", plan.profile).as_bytes())?;
+    stage.done(&format!("image {}", root.facts().image_id));
+    Ok(root)
+}
+
+fn size_of(file: &std::path::Path) -> anyhow::Result<String> {
+    let about = std::fs::metadata(file).with_context(|| format!("looking at `{}`", file.display()))?;
+    Ok(megabytes(about.len()))
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10)
+}
+
+fn announce(image: &Published) -> anyhow::Result<()> {
+    let size = megabytes(image.size);
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}  {size}  sha256 {}", image.path.display(), image.sha256)
+        .context("saying where the image is")
+}

@@ -1,0 +1,193 @@
+//! The root of a node: Debian's packages, our programs and settings; then sealed, measured and named.
+
+use super::accounts;
+use super::base::Base;
+use super::measure;
+use super::overlay;
+use super::programs::Programs;
+use super::release::hex;
+use crate::job::Job;
+use anyhow::Context as _;
+use brant_types::boot::ImageFacts;
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+
+/// Files that differ from build to build, or that only the build needs; on a node they are made anew or not missed.
+const LEFT_BEHIND: [&str; 17] = [
+    "etc/.pwd.lock",
+    "etc/apt/apt.conf.d/99mmdebstrap",
+    "etc/apt/sources.list",
+    "etc/apt/sources.list.d/0000mmdebstrap.list",
+    "etc/dpkg/dpkg.cfg.d/99mmdebstrap",
+    "etc/group-",
+    "etc/gshadow-",
+    "etc/hostname",
+    "etc/passwd-",
+    "etc/resolv.conf",
+    "etc/shadow-",
+    "etc/subgid-",
+    "etc/subuid-",
+    "usr/share/doc/.keep",
+    "var/cache/ldconfig/aux-cache",
+    "var/lib/dpkg/status-old",
+    "var/lib/systemd/catalog/database",
+];
+
+/// Folders that are emptied.
+const EMPTIED: [&str; 6] = ["boot", "run", "tmp", "var/cache/apt", "var/lib/apt/lists", "var/log"];
+
+/// A root that may still change.
+#[derive(Debug)]
+pub(crate) struct OpenRoot {
+    path: PathBuf,
+    extras: PathBuf,
+}
+
+/// A root that has been measured; nothing changes it any more.
+#[derive(Debug)]
+pub(crate) struct SealedRoot {
+    path: PathBuf,
+    extras: PathBuf,
+    facts: ImageFacts,
+}
+
+impl OpenRoot {
+    /// Unpacks Debian's packages; what was fetched beside them goes to a folder of its own.
+    ///
+    /// # Errors
+    /// The tar cannot be read, or the disk is full.
+    pub(crate) fn unpack(base: &Base, path: PathBuf, extras: PathBuf) -> anyhow::Result<Self> {
+        fs::create_dir(&path).with_context(|| format!("making the folder `{}`", path.display()))?;
+        Job::new("tar")
+            .args([
+                "--extract",
+                "--numeric-owner",
+                "--same-permissions",
+                "--xattrs",
+                "--xattrs-include=*",
+                "--file",
+            ])
+            .arg(&base.tar)
+            .arg("--directory")
+            .arg(&path)
+            .run()
+            .with_context(|| format!("unpacking `{}`", base.tar.display()))?;
+        fs::rename(path.join(".brant/files"), &extras).context("taking the boot loaders out of the root")?;
+        fs::remove_dir(path.join(".brant")).context("taking the boot loaders out of the root")?;
+        let root = Self { path, extras };
+        root.clear_away()?;
+        Ok(root)
+    }
+
+    fn clear_away(&self) -> anyhow::Result<()> {
+        for file in LEFT_BEHIND {
+            let path = self.path.join(file);
+            if path.symlink_metadata().is_ok() {
+                fs::remove_file(&path).with_context(|| format!("removing `{}`", path.display()))?;
+            }
+        }
+        for folder in EMPTIED {
+            let path = self.path.join(folder);
+            let emptying = || format!("emptying `{}`", path.display());
+            for entry in fs::read_dir(&path).into_iter().flatten() {
+                let entry = entry.with_context(emptying)?;
+                let is_folder = entry.file_type().with_context(emptying)?.is_dir();
+                let entry = entry.path();
+                if is_folder { fs::remove_dir_all(entry) } else { fs::remove_file(entry) }
+                    .with_context(emptying)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lays our files over the root.
+    ///
+    /// # Errors
+    /// A file cannot be read or written.
+    pub(crate) fn lay_over(&self, overlay: &Path) -> anyhow::Result<()> {
+        overlay::lay(overlay, &self.path)
+    }
+
+    /// Installs the programs of a node, and the names by which `init` is called to stop the machine.
+    ///
+    /// # Errors
+    /// A file cannot be read or written.
+    pub(crate) fn install(&self, programs: &Programs) -> anyhow::Result<()> {
+        for program in programs.iter() {
+            let place = self.path.join(program.place);
+            let installing = || format!("installing `{}`", program.file.display());
+            fs::create_dir_all(place.parent().unwrap_or(&self.path)).with_context(installing)?;
+            fs::copy(&program.file, &place).with_context(installing)?;
+            fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).with_context(installing)?;
+        }
+        for name in ["poweroff", "reboot", "halt"] {
+            let link = self.path.join("usr/sbin").join(name);
+            symlink("../lib/brant/init", &link).with_context(|| format!("linking `{}`", link.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the ordinary user.
+    ///
+    /// # Errors
+    /// An account file cannot be read or written.
+    pub(crate) fn add_user(&self) -> anyhow::Result<()> {
+        for (file, line, mode) in accounts::lines() {
+            let path = self.path.join(file);
+            let adding = || format!("adding the user to `{}`", path.display());
+            let text = fs::read_to_string(&path).with_context(adding)?;
+            fs::write(&path, accounts::with_line(&text, &line)).with_context(adding)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).with_context(adding)?;
+        }
+        let home = self.path.join(accounts::HOME);
+        let making = || format!("making `{}`", home.display());
+        fs::create_dir_all(&home).with_context(making)?;
+        for entry in fs::read_dir(self.path.join("etc/skel")).with_context(making)? {
+            let from = entry.with_context(making)?.path();
+            let to = home.join(from.file_name().unwrap_or_default());
+            fs::copy(&from, &to).with_context(making)?;
+            chown(&to, Some(accounts::UID), Some(accounts::UID)).with_context(making)?;
+        }
+        fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).with_context(making)?;
+        chown(&home, Some(accounts::UID), Some(accounts::UID)).with_context(making)
+    }
+
+    /// Measures the root and writes its name into it.
+    ///
+    /// # Errors
+    /// Something cannot be read, or a signal asked to stop.
+    pub(crate) fn seal(self, profile: &str, inputs: &[u8]) -> anyhow::Result<SealedRoot> {
+        let mut hash = Sha256::new();
+        hash.update(inputs);
+        measure::tree(&self.path, &mut hash)?;
+        measure::tree(&self.extras, &mut hash)?;
+        let facts = ImageFacts {
+            image_id: hex(&hash.finalize())[..32].to_owned(),
+            profile: profile.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let path = self.path.join("usr/lib/brant/image.toml");
+        let writing = || format!("writing `{}`", path.display());
+        fs::write(&path, toml::to_string(&facts).with_context(writing)?).with_context(writing)?;
+        Ok(SealedRoot { path: self.path, extras: self.extras, facts })
+    }
+}
+
+impl SealedRoot {
+    /// A path on the root.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// A file out of the packages of the kernel and the boot loaders.
+    pub(crate) fn extra(&self, name: &str) -> PathBuf {
+        self.extras.join(name)
+    }
+
+    /// The image's name.
+    pub(crate) fn facts(&self) -> &ImageFacts {
+        &self.facts
+    }
+}

@@ -1,0 +1,23 @@
+//! The command line, as typed. Each verb's arguments live beside the verb.
+
+use crate::build::args::BuildArgs;
+use clap::{Parser, Subcommand};
+
+/// Builds Brant images, and runs QEMU clusters from them.
+#[derive(Debug, Parser)]
+#[command(name = "brant-image", version, propagate_version = true)]
+pub(crate) struct Cli {
+    /// Log every child process with its arguments.
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What `brant-image` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Build a bootable image from a profile.
+    Build(BuildArgs),
+}
