@@ -1,0 +1,101 @@
+//! Who this node is: a machine id fresh at each boot, and a name of two words drawn from it.
+
+use anyhow::{Context, Result};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+const HOW: &str = "able agile alert amber ample apt arch artful awake azure balmy blithe bold brave breezy brief bright \
+brisk bronze calm candid chief civil clean clear clever cool copper coral cosy crisp curly dapper daring dear deft \
+dewy double eager early earthy easy elder even exact fair famous fancy fast fiery fine firm fleet fluent fond frank \
+free fresh frosty full gentle giant glad gleaming golden good grand great green hale handy happy hardy hasty hazel \
+hearty honest humble icy ideal indigo ivory jade jaunty jolly jovial keen kind large lasting late lean light limber \
+lively lofty loyal lucid lucky lunar mellow merry mighty mild misty modest neat nimble noble northern olive open \
+orange patient pearly placid plain pleasant polar polite proud pure quick quiet rapid ready regal robust rosy royal \
+ruby rugged rural russet sandy sage sharp shiny silent silver simple sleek smart smooth snowy snug sober solar solid \
+sonic sound spare spry square stable stark steady stern still stout strong sturdy subtle sunny super sure swift tall \
+tame tawny tender thrifty tidal tidy true trusty upbeat urban velvet vernal vital vivid warm wary western whole wild \
+willing windy wise witty young zesty";
+
+const WHO: &str = "albatross auk avocet babbler barbet bittern blackcap bluetit bobolink booby brambling brant bulbul \
+bunting bustard buzzard canary caracara cardinal chaffinch chiffchaff chough coot cormorant corncrake courser crake \
+crane crossbill crow cuckoo curlew dabchick darter dipper diver dotterel dove drongo duck dunlin dunnock eagle egret \
+eider falcon fantail fieldfare finch firecrest flamingo flicker fulmar gadwall gannet garganey godwit goldcrest \
+goldeneye goldfinch goosander goose goshawk grebe greenfinch greylag grouse guillemot gull harrier hawfinch hawk \
+heron hobby honeyeater hoopoe hornbill ibis jabiru jacana jackdaw jaeger jay kestrel killdeer kingfisher kinglet kite \
+kittiwake kiwi knot lapwing lark linnet loon lorikeet lyrebird magpie mallard manakin martin merganser merlin minivet \
+moorhen munia mynah nightjar noddy nuthatch oriole osprey ostrich ouzel owl oystercatcher parakeet partridge peacock \
+pelican penguin peregrine petrel pheasant phoebe pigeon pintail pipit pitta plover pochard prion ptarmigan puffin \
+quail quetzal raven razorbill redpoll redshank redstart redwing rhea roadrunner robin roller rook ruff sanderling \
+sandpiper scaup scoter serin shearwater shelduck shoveler shrike siskin skimmer skua skylark smew snipe sparrow \
+spoonbill starling stilt stint stonechat stork sunbird swallow swan swift tanager teal tern thrush tit toucan treecreeper \
+turnstone twite vireo wagtail warbler waxwing weaver wheatear whimbrel whinchat whitethroat wigeon willet woodcock \
+woodlark woodpecker wren wryneck yellowhammer";
+
+/// A node's identity for one boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// 32 hexadecimal digits.
+    pub(super) machine_id: String,
+    /// One RFC 1123 label.
+    pub(super) host_name: String,
+}
+
+impl Identity {
+    /// Draws one; a name that was asked for wins.
+    pub(super) fn draw(asked: Option<&str>) -> Result<Self> {
+        let mut bytes = [0_u8; 16];
+        let mut got = 0;
+        while got < bytes.len() {
+            got += getrandom(&mut bytes[got..], GetRandomFlags::empty()).context("drawing a machine id")?;
+        }
+        Ok(Self::from_random(bytes, asked))
+    }
+
+    fn from_random(mut bytes: [u8; 16], asked: Option<&str>) -> Self {
+        // The form of a random UUID (RFC 9562), which other programs expect of a machine id.
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let machine_id = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let host_name = asked.map_or_else(|| name_of(&bytes), str::to_owned);
+        Self { machine_id, host_name }
+    }
+}
+
+fn name_of(bytes: &[u8; 16]) -> String {
+    let pick = |list: &'static str, a: u8, b: u8| {
+        let words: Vec<&str> = list.split(' ').collect();
+        words[usize::from(u16::from_be_bytes([a, b])) % words.len()]
+    };
+    format!("{}-{}", pick(HOW, bytes[0], bytes[1]), pick(WHO, bytes[2], bytes[3]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn the_words_make_labels_and_none_comes_twice() {
+        for list in [HOW, WHO] {
+            let words: Vec<&str> = list.split(' ').collect();
+            assert!(
+                words.iter().all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
+            );
+            assert_eq!(words.iter().collect::<HashSet<_>>().len(), words.len());
+            assert!(words.len() > 190, "{}", words.len());
+        }
+    }
+
+    #[test]
+    fn a_machine_id_is_a_random_uuid_without_hyphens() {
+        let identity = Identity::from_random([0xff; 16], None);
+        assert_eq!(identity.machine_id, "ffffffffffff4fffbfffffffffffffff");
+    }
+
+    #[test]
+    fn the_name_follows_from_the_machine_id_unless_one_was_asked_for() {
+        let one = Identity::from_random([7; 16], None);
+        assert_eq!(one, Identity::from_random([7; 16], None));
+        assert_eq!(one.host_name.split('-').count(), 2);
+        assert_eq!(Identity::from_random([7; 16], Some("bench-1")).host_name, "bench-1");
+    }
+}

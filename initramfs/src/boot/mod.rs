@@ -1,0 +1,92 @@
+//! From the kernel's start to the running root: what PID 1 does in the initramfs.
+//!
+//! ```text
+//! early mounts → command line → modules by modalias → links up → root (loop squashfs + overlay) → hand-over → switch
+//! ```
+//! It ends in `init supervise` on the new root, or in the rescue shell. Nothing here waits for the network.
+
+mod early;
+mod hand_over;
+mod identity;
+mod root;
+mod switch;
+
+use crate::command_line::CommandLine;
+use crate::devices::Uevents;
+use crate::modules::Modules;
+use crate::report;
+use crate::rescue::Step;
+use anyhow::{Context, Result, bail};
+use brant_types::boot::ImageFacts;
+use std::fs;
+
+const DRIVERS: Step = Step {
+    doing: "loading drivers",
+    remedy: "The image may be damaged: write it to the medium anew, or restart the PC from another port.",
+};
+const ROOT: Step = Step {
+    doing: "mounting the root",
+    remedy: "Give the machine at least 1 GB of memory; if it has that, write the image to the medium anew.",
+};
+
+/// Boots; returns only with the reason why it could not.
+pub(crate) fn run() -> Result<()> {
+    early::mount_all()?;
+    let line = command_line()?;
+    let image = image_facts()?;
+    report::say(&format!(
+        "Brant {}, profile {}, image {}",
+        image.version,
+        image.profile,
+        short(&image.image_id)
+    ));
+    if line.rescue {
+        bail!("`brant.rescue` is on the kernel command line");
+    }
+    load_drivers(&line).context(DRIVERS)?;
+    let new_root = root::assemble().context(ROOT)?;
+    let identity = identity::Identity::draw(line.name.as_deref())?;
+    let facts = hand_over::gather(&line, &image, &identity)?;
+    hand_over::write(&new_root, &facts).context(ROOT)?;
+    let never = switch::into(new_root).context(ROOT)?;
+    match never {}
+}
+
+/// The kernel's command line, with a complaint about words that mean nothing.
+fn command_line() -> Result<CommandLine> {
+    let text = fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?;
+    let line = CommandLine::parse(&text);
+    for word in &line.unknown {
+        report::complain(&format!("the kernel argument `{word}` means nothing here"));
+    }
+    Ok(line)
+}
+
+fn image_facts() -> Result<ImageFacts> {
+    let text =
+        fs::read_to_string("/brant/image.toml").context("reading `/brant/image.toml` in the initramfs")?;
+    toml::from_str(&text).context("reading `/brant/image.toml` in the initramfs")
+}
+
+fn load_drivers(line: &CommandLine) -> Result<()> {
+    let mut modules = Modules::open(line)?;
+    for name in ["loop", "squashfs", "overlay"] {
+        modules.load(name).with_context(|| format!("loading what the root needs (`{name}`)"))?;
+    }
+    // Opened before the walk, so that a device that turns up meanwhile is not missed.
+    let mut uevents = Uevents::open()?;
+    let mut count = modules.load_for_all_devices();
+    while let Some(event) = uevents.take()? {
+        count += event.modalias.map_or(0, |modalias| modules.load_for(&modalias));
+    }
+    report::say(&format!("{count} driver modules loaded"));
+    for failure in crate::net::links::bring_up_all()? {
+        report::complain(&failure);
+    }
+    Ok(())
+}
+
+/// The beginning of an image id, enough for a person to compare two.
+fn short(image_id: &str) -> &str {
+    image_id.get(..12).unwrap_or(image_id)
+}

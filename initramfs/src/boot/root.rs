@@ -1,0 +1,106 @@
+//! The root: the squashfs carried in the initramfs, under an overlay whose upper layer is in memory.
+
+use anyhow::{Context, Result, bail};
+use brant_sys::loop_device::LoopDevice;
+use rustix::mount::{MountFlags, mount};
+use std::ffi::CStr;
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+/// The squashfs in the initramfs; its file stays as long as the root is mounted.
+pub(super) const SQUASHFS: &str = "/root.squashfs";
+const NEW_ROOT: &str = "/newroot";
+const LOWER: &str = "/run/brant/ro";
+const MEMORY: &str = "/run/brant/rw";
+/// The NFS server can only export an overlay that has both; the kernel drops them silently where it cannot keep them.
+const ASSERTED: [&str; 2] = ["index=on", "nfs_export=on"];
+const OVERLAY: &CStr =
+    c"lowerdir=/run/brant/ro,upperdir=/run/brant/rw/upper,workdir=/run/brant/rw/work,index=on,nfs_export=on";
+
+/// A root that is mounted and ready to be switched into.
+#[derive(Debug)]
+pub(super) struct NewRoot(());
+
+impl NewRoot {
+    /// Where it is mounted.
+    pub(super) fn path(&self) -> &'static Path {
+        Path::new(NEW_ROOT)
+    }
+}
+
+/// Mounts squashfs, memory and overlay, and checks that the overlay can be exported.
+pub(super) fn assemble() -> Result<NewRoot> {
+    folder("/run/brant", 0o755)?;
+    folder(LOWER, 0o755)?;
+    folder(MEMORY, 0o700)?;
+    folder(NEW_ROOT, 0o755)?;
+    let backing = File::open(SQUASHFS).with_context(|| {
+        format!(
+            "opening the root file system `{SQUASHFS}` in the initramfs (was the image loaded completely?)"
+        )
+    })?;
+    let device =
+        LoopDevice::read_only(&backing).context("setting up a loop device for the root file system")?;
+    mount(&device.path, LOWER, "squashfs", MountFlags::RDONLY, None)
+        .context("mounting the root file system (squashfs)")?;
+    mount("tmpfs", MEMORY, "tmpfs", MountFlags::NOSUID.union(MountFlags::NODEV), c"mode=0700")
+        .context("mounting the memory for changes to the root (tmpfs)")?;
+    // The upper folder's mode becomes that of `/`.
+    folder("/run/brant/rw/upper", 0o755)?;
+    folder("/run/brant/rw/work", 0o755)?;
+    mount("overlay", NEW_ROOT, "overlay", MountFlags::empty(), OVERLAY)
+        .context("mounting the root (overlay)")?;
+    let mounts = fs::read_to_string("/proc/self/mountinfo").context("reading the mount table")?;
+    assert_options(&mounts, NEW_ROOT)?;
+    Ok(NewRoot(()))
+}
+
+fn folder(path: &str, mode: u32) -> Result<()> {
+    match DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("making `{path}`"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Fails unless the mount at `target` has kept the options that we rely on.
+fn assert_options(mountinfo: &str, target: &str) -> Result<()> {
+    let line = mountinfo.lines().rev().find(|line| line.split(' ').nth(4) == Some(target));
+    let line = line.with_context(|| format!("finding `{target}` in the mount table"))?;
+    let options: Vec<&str> = line.rsplit(' ').next().unwrap_or_default().split(',').collect();
+    for wanted in ASSERTED {
+        if !options.contains(&wanted) {
+            bail!(
+                "the kernel did not keep `{wanted}` for the root, so it could not be shared with the cluster"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEPT: &str = "28 1 0:26 / /newroot rw,relatime - overlay overlay rw,lowerdir=/run/brant/ro,index=on,nfs_export=on\n";
+
+    #[test]
+    fn an_exportable_root_is_accepted() {
+        assert_options(KEPT, "/newroot").unwrap();
+    }
+
+    #[test]
+    fn a_dropped_option_is_named() {
+        let dropped = KEPT.replace(",nfs_export=on", ",nfs_export=off");
+        assert!(assert_options(&dropped, "/newroot").unwrap_err().to_string().contains("`nfs_export=on`"));
+    }
+
+    #[test]
+    fn the_mount_that_hides_the_others_counts() {
+        let both = format!("{}{KEPT}", KEPT.replace("index=on,", ""));
+        assert_options(&both, "/newroot").unwrap();
+        assert!(assert_options("", "/newroot").is_err());
+    }
+}

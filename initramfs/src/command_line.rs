@@ -1,0 +1,152 @@
+//! The kernel's command line, as far as `init` cares. Pure.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// What the command line asks of `init`.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct CommandLine {
+    /// `brant.seed=ADDR[,ADDR…]`: nodes to try besides the beacon.
+    pub(crate) seeds: Vec<IpAddr>,
+    /// `brant.name=LABEL`: this node's name.
+    pub(crate) name: Option<String>,
+    /// `brant.rescue`: a shell instead of a boot.
+    pub(crate) rescue: bool,
+    /// `modprobe.blacklist=NAME[,NAME…]`, as modprobe takes it.
+    pub(crate) forbidden_modules: Vec<String>,
+    /// `MODULE.PARAMETER=VALUE`: parameters by module name ('-' written as '_').
+    pub(crate) module_parameters: BTreeMap<String, String>,
+    /// What begins with `brant.` and means nothing, for a complaint.
+    pub(crate) unknown: Vec<String>,
+}
+
+impl CommandLine {
+    /// Reads the text of `/proc/cmdline`.
+    pub(crate) fn parse(text: &str) -> Self {
+        let mut line = Self::default();
+        for word in words(text) {
+            // Behind `--` the kernel passes words to init as arguments; none of those are ours.
+            if word == "--" {
+                break;
+            }
+            let (key, value) =
+                word.split_once('=').map_or((word.as_str(), None), |(key, value)| (key, Some(value)));
+            line.take(key, value, &word);
+        }
+        line
+    }
+
+    fn take(&mut self, key: &str, value: Option<&str>, word: &str) {
+        match (key, value) {
+            ("brant.rescue", None | Some("1")) => self.rescue = true,
+            ("brant.rescue", Some("0")) => self.rescue = false,
+            ("brant.name", Some(name)) if is_label(name) => self.name = Some(name.to_ascii_lowercase()),
+            ("brant.seed", Some(list)) => {
+                for item in list.split(',').filter(|item| !item.is_empty()) {
+                    match item.trim_matches(['[', ']']).parse() {
+                        Ok(address) => self.seeds.push(address),
+                        Err(_) => self.unknown.push(format!("brant.seed={item}")),
+                    }
+                }
+            }
+            ("modprobe.blacklist" | "module_blacklist", Some(list)) => {
+                self.forbidden_modules
+                    .extend(list.split(',').map(module_name).filter(|name| !name.is_empty()));
+            }
+            _ if key.starts_with("brant.") => self.unknown.push(word.to_owned()),
+            _ => {
+                if let Some((module, parameter)) = word.split_once('.')
+                    && !module.contains('=')
+                {
+                    let parameters = self.module_parameters.entry(module_name(module)).or_default();
+                    if !parameters.is_empty() {
+                        parameters.push(' ');
+                    }
+                    parameters.push_str(parameter);
+                }
+            }
+        }
+    }
+}
+
+/// One RFC 1123 label: letters, digits and inner hyphens, 63 at most.
+fn is_label(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+/// A module's name with '_' for '-', the one spelling we compare.
+pub(crate) fn module_name(text: &str) -> String {
+    text.trim().replace('-', "_")
+}
+
+/// Splits at blanks that are not between double quotes; the quotes go away, as in the kernel.
+fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut quoted = false;
+    for c in text.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            c if c.is_whitespace() && !quoted => {
+                if !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+            }
+            c => word.push(c),
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ordinary_command_line_asks_for_nothing() {
+        let line = CommandLine::parse("BOOT_IMAGE=/vmlinuz console=tty0 console=ttyS0,115200 quiet\n");
+        assert_eq!(line, CommandLine::default());
+    }
+
+    #[test]
+    fn seeds_are_addresses_and_others_are_complained_about() {
+        let line = CommandLine::parse("brant.seed=10.0.0.1,[fe80::1],nonsense brant.seed=10.0.0.2");
+        let expected: Vec<IpAddr> = ["10.0.0.1", "fe80::1", "10.0.0.2"].map(|a| a.parse().unwrap()).into();
+        assert_eq!(line.seeds, expected);
+        assert_eq!(line.unknown, ["brant.seed=nonsense"]);
+    }
+
+    #[test]
+    fn quotes_hold_blanks_together() {
+        let line = CommandLine::parse("nfs.x=\"a b\" brant.rescue");
+        assert_eq!(line.module_parameters["nfs"], "x=a b");
+        assert!(line.rescue);
+    }
+
+    #[test]
+    fn module_words_are_collected_in_one_spelling() {
+        let line = CommandLine::parse(
+            "usb-storage.quirks=1:2:u usb_storage.delay_use=0 modprobe.blacklist=e1000,b-c",
+        );
+        assert_eq!(line.module_parameters["usb_storage"], "quirks=1:2:u delay_use=0");
+        assert_eq!(line.forbidden_modules, ["e1000", "b_c"]);
+    }
+
+    #[test]
+    fn a_value_with_a_dot_is_no_module_parameter() {
+        assert!(CommandLine::parse("BOOT_IMAGE=/boot/vmlinuz-6.12 ip=10.0.0.1").module_parameters.is_empty());
+    }
+
+    #[test]
+    fn names_are_labels_and_nothing_behind_the_dashes_counts() {
+        assert_eq!(CommandLine::parse("brant.name=Heron-1").name.as_deref(), Some("heron-1"));
+        assert_eq!(CommandLine::parse("brant.name=-x").unknown, ["brant.name=-x"]);
+        assert!(!CommandLine::parse("-- brant.rescue").rescue);
+    }
+}

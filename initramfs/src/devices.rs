@@ -1,0 +1,110 @@
+//! Devices that come and go: the kernel's events, and a service that loads drivers for them on the running node.
+
+use crate::command_line::CommandLine;
+use crate::modules::Modules;
+use crate::report;
+use anyhow::{Context, Result};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::netlink::{KOBJECT_UEVENT, SocketAddrNetlink};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
+use std::fs;
+use std::os::fd::OwnedFd;
+
+/// The kernel's own events; group 2 would be those that udev passes on.
+const KERNEL_GROUP: u32 = 1;
+
+/// One event, as far as it matters here.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Uevent {
+    /// The device's modalias, where it wants a driver.
+    pub(crate) modalias: Option<String>,
+}
+
+/// A socket on which the kernel tells of devices.
+#[derive(Debug)]
+pub(crate) struct Uevents {
+    socket: OwnedFd,
+}
+
+impl Uevents {
+    /// Listens from now on.
+    pub(crate) fn open() -> Result<Self> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let doing = "listening for device events of the kernel";
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(KOBJECT_UEVENT))
+            .context(doing)?;
+        bind(&socket, &SocketAddrNetlink::new(0, KERNEL_GROUP)).context(doing)?;
+        Ok(Self { socket })
+    }
+
+    /// The next event that has come already.
+    pub(crate) fn take(&mut self) -> Result<Option<Uevent>> {
+        let mut buffer = [0_u8; 8192];
+        match recv(&self.socket, &mut buffer[..], RecvFlags::empty()) {
+            Ok((got, _)) => Ok(Some(parse(&buffer[..got.min(8192)]))),
+            Err(Errno::AGAIN) => Ok(None),
+            // Events were lost: the caller's next look at all devices makes up for it.
+            Err(Errno::NOBUFS) => Ok(Some(Uevent::default())),
+            Err(errno) => Err(errno).context("reading a device event of the kernel"),
+        }
+    }
+
+    /// Waits for the next event.
+    fn wait(&self) -> Result<()> {
+        match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], None) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno).context("waiting for a device event of the kernel"),
+        }
+    }
+}
+
+/// `add@/devices/…` and then `KEY=VALUE`, each ended by a zero byte.
+fn parse(message: &[u8]) -> Uevent {
+    let mut lines = message.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    let adds = lines.next().is_some_and(|head| head.starts_with("add@") || head.starts_with("change@"));
+    let modalias = lines.find_map(|line| line.strip_prefix("MODALIAS=").map(str::to_owned));
+    Uevent { modalias: modalias.filter(|_| adds) }
+}
+
+/// The service `devices`: drivers that only the root has, then drivers for what is plugged in later.
+pub(crate) fn run() -> Result<()> {
+    let line =
+        CommandLine::parse(&fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?);
+    let mut modules = Modules::open(&line)?;
+    let mut uevents = Uevents::open()?;
+    // Loaded with its client id before anybody mounts; a mount that comes first finds the id in modprobe.d.
+    if let Err(error) = modules.load("nfs") {
+        report::complain(&format!("{error:#}"));
+    }
+    let count = modules.load_for_all_devices();
+    if count > 0 {
+        report::say(&format!("{count} more driver modules loaded from the root"));
+    }
+    loop {
+        uevents.wait()?;
+        while let Some(event) = uevents.take()? {
+            if let Some(modalias) = event.modalias {
+                modules.load_for(&modalias);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_device_gives_its_modalias() {
+        let message = b"add@/devices/pci0/usb1\0ACTION=add\0SUBSYSTEM=usb\0MODALIAS=usb:v1234\0SEQNUM=9\0";
+        assert_eq!(parse(message).modalias.as_deref(), Some("usb:v1234"));
+    }
+
+    #[test]
+    fn removals_and_noise_want_no_driver() {
+        assert_eq!(parse(b"remove@/devices/x\0MODALIAS=usb:v1234\0"), Uevent::default());
+        assert_eq!(parse(b"libudev\0\xfe\xed"), Uevent::default());
+        assert_eq!(parse(b""), Uevent::default());
+    }
+}

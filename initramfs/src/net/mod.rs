@@ -1,0 +1,4 @@
+//! Wired links and their addresses.
+
+pub(crate) mod links;
+mod netlink;

@@ -1,0 +1,50 @@
+//! What a person sees first on a console.
+
+use brant_types::boot::BootFacts;
+
+/// Which node this is and what to type, in three lines.
+pub(super) fn text(facts: &BootFacts) -> String {
+    let (name, cluster) = (&facts.host_name, &facts.cluster);
+    let joins = if facts.secret.is_some() {
+        "`brant nodes` lists the nodes, `brant ps` the jobs: a job that computes moves to an idle node by itself."
+    } else {
+        "This image carries no cluster secret, so this node stays alone."
+    };
+    format!(
+        "\n\x1b[1mBrant\x1b[0m: this PC is node \x1b[1m{name}\x1b[0m of cluster \x1b[1m{cluster}\x1b[0m; its disks are untouched.\n\
+         {joins}\n\
+         You are an ordinary user; `sudo` needs no password, `sudo poweroff` ends this node.\n\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(secret: bool) -> BootFacts {
+        let secret = if secret { format!("secret = \"{}\"", "0".repeat(64)) } else { String::new() };
+        let text = format!(
+            "host_name = \"quiet-heron\"\nmachine_id = \"1\"\nimage_id = \"2\"\ncluster = \"flock\"\nroot_mounted_at = 4.0\n{secret}"
+        );
+        toml::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn it_names_the_node_and_the_first_command() {
+        let said = text(&facts(true));
+        assert!(said.contains("quiet-heron") && said.contains("flock") && said.contains("`brant nodes`"));
+    }
+
+    #[test]
+    fn a_node_without_secret_is_told_so() {
+        assert!(text(&facts(false)).contains("stays alone"));
+    }
+
+    #[test]
+    fn no_line_is_wider_than_a_plain_screen() {
+        for said in [text(&facts(true)), text(&facts(false))] {
+            let plain = said.replace("\x1b[1m", "").replace("\x1b[0m", "");
+            assert!(plain.lines().all(|line| line.len() <= 110), "{plain}");
+        }
+    }
+}
