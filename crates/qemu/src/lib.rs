@@ -1,3 +1,7 @@
-//! One virtual machine: accelerator, firmware, command line, QMP, and the exec channel into it.
+//! One virtual machine: accelerator, command line, network segment, control, and the exec channel into it.
 
+pub mod accelerator;
 pub mod exec;
+pub mod machine;
+pub mod qmp;
+pub mod segment;

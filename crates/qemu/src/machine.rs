@@ -1,0 +1,196 @@
+//! What a machine is made of, as QEMU's command line.
+//!
+//! All names of sockets and logs are relative to the machine's folder, which is QEMU's working folder: a socket's
+//! path may have 108 bytes at most, and the folder may lie deep.
+
+use crate::accelerator::Accelerator;
+use crate::exec::PORTS;
+use crate::segment::Segment;
+use brant_sys::child::Tool;
+use brant_types::exec::PORT_PREFIX;
+use std::path::{Path, PathBuf};
+
+/// The program.
+pub const PROGRAM: &str = "qemu-system-x86_64";
+/// What the machine's serial line has said, from power-on.
+pub const CONSOLE_LOG: &str = "console.log";
+/// The machine's serial line, for one client at a time.
+pub const CONSOLE_SOCKET: &str = "console.sock";
+/// The machine's own copy of the UEFI variables.
+pub const UEFI_VARIABLES: &str = "vars.fd";
+pub(crate) const QMP_SOCKET: &str = "qmp.sock";
+
+/// What starts the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Firmware {
+    /// QEMU's own SeaBIOS.
+    Bios,
+    /// UEFI with this code, which is only read; its variables are [`UEFI_VARIABLES`] in the machine's folder.
+    Uefi {
+        /// The firmware's code.
+        code: PathBuf,
+    },
+}
+
+/// How the machine meets its medium. It is never written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drive {
+    /// As a CD in an AHCI drive.
+    Cdrom,
+    /// As a stick on a USB 3 port.
+    Usb,
+}
+
+/// One machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// Its name, for people.
+    pub name: String,
+    /// What runs it.
+    pub accelerator: Accelerator,
+    /// Its virtual processors.
+    pub cpus: u32,
+    /// Its memory in MiB.
+    pub memory_mib: u32,
+    /// What starts it.
+    pub firmware: Firmware,
+    /// How it meets its medium.
+    pub drive: Drive,
+    /// The image on the medium.
+    pub image: PathBuf,
+    /// The network it is on.
+    pub segment: Segment,
+    /// Its hardware address there.
+    pub mac: String,
+}
+
+impl Machine {
+    /// QEMU, ready to be started in the machine's folder.
+    pub fn tool(&self, folder: &Path) -> Tool {
+        Tool::new(PROGRAM).args(self.arguments()).cwd(folder)
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments = Arguments(Vec::new());
+        arguments.add(["-name", &escaped(&self.name)]);
+        arguments.add(["-nodefaults", "-no-user-config", "-display", "none"]);
+        arguments.add(["-machine", "q35,usb=off"]);
+        arguments.add(self.accelerator.arguments());
+        arguments.add(["-smp", &self.cpus.to_string(), "-m", &format!("{}M", self.memory_mib)]);
+        self.add_firmware(&mut arguments);
+        self.add_drive(&mut arguments);
+        arguments.add(["-device", "VGA"]);
+        arguments.add([
+            "-object",
+            "rng-random,id=rng,filename=/dev/urandom",
+            "-device",
+            "virtio-rng-pci,rng=rng",
+        ]);
+        arguments.add(["-netdev", &self.segment.netdev("net")]);
+        arguments.add(["-device", &format!("virtio-net-pci,netdev=net,mac={},romfile=", self.mac)]);
+        arguments.socket("console", CONSOLE_SOCKET, &format!(",logfile={CONSOLE_LOG},logappend=off"));
+        arguments.add(["-serial", "chardev:console"]);
+        arguments.socket("qmp", QMP_SOCKET, "");
+        arguments.add(["-mon", "chardev=qmp,mode=control"]);
+        arguments.add(["-device", "virtio-serial-pci,max_ports=16"]);
+        for number in 0..PORTS {
+            arguments.socket(&format!("exec{number}"), &format!("exec.{number}"), "");
+            arguments
+                .add(["-device", &format!("virtserialport,chardev=exec{number},name={PORT_PREFIX}{number}")]);
+        }
+        arguments.0
+    }
+
+    fn add_firmware(&self, arguments: &mut Arguments) {
+        if let Firmware::Uefi { code } = &self.firmware {
+            let code = escaped(&code.to_string_lossy());
+            arguments.add(["-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={code}")]);
+            arguments.add(["-drive", &format!("if=pflash,unit=1,format=raw,file={UEFI_VARIABLES}")]);
+        }
+    }
+
+    fn add_drive(&self, arguments: &mut Arguments) {
+        let image = escaped(&self.image.to_string_lossy());
+        let drive = format!("id=medium,if=none,format=raw,readonly=on,file={image}");
+        arguments.add(["-boot", "strict=on", "-drive", &drive]);
+        arguments.add(match self.drive {
+            Drive::Cdrom => &["-device", "ide-cd,bus=ide.0,drive=medium,bootindex=0"][..],
+            Drive::Usb => &[
+                "-device",
+                "qemu-xhci,id=usb",
+                "-device",
+                "usb-storage,bus=usb.0,drive=medium,removable=on,bootindex=0",
+            ],
+        });
+    }
+}
+
+struct Arguments(Vec<String>);
+
+impl Arguments {
+    fn add<'text>(&mut self, words: impl IntoIterator<Item = impl AsRef<str> + 'text>) {
+        self.0.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
+    }
+
+    /// A character device that listens on a socket and does not wait for a client.
+    fn socket(&mut self, id: &str, path: &str, more: &str) {
+        self.add(["-chardev", &format!("socket,id={id},path={path},server=on,wait=off{more}")]);
+    }
+}
+
+/// In QEMU's lists of options a comma ends a value, two are one.
+fn escaped(value: &str) -> String {
+    value.replace(',', ",,")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn machine() -> Machine {
+        Machine {
+            name: "test-node1".to_owned(),
+            accelerator: Accelerator::Tcg,
+            cpus: 1,
+            memory_mib: 1024,
+            firmware: Firmware::Bios,
+            drive: Drive::Cdrom,
+            image: PathBuf::from("/tmp/a,b.iso"),
+            segment: Segment { group: Ipv4Addr::new(230, 1, 2, 3), port: 12345 },
+            mac: "52:54:00:01:02:03".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_bios_machine_with_a_cd_is_this_command_line() {
+        let line = machine().arguments().join(" ");
+        let (line, ports) = line.split_once(" -chardev socket,id=exec0").unwrap();
+        assert_eq!(
+            line,
+            "-name test-node1 -nodefaults -no-user-config -display none -machine q35,usb=off \
+             -accel tcg,thread=multi -cpu qemu64 -smp 1 -m 1024M -boot strict=on \
+             -drive id=medium,if=none,format=raw,readonly=on,file=/tmp/a,,b.iso \
+             -device ide-cd,bus=ide.0,drive=medium,bootindex=0 -device VGA \
+             -object rng-random,id=rng,filename=/dev/urandom -device virtio-rng-pci,rng=rng \
+             -netdev dgram,id=net,remote.type=inet,remote.host=230.1.2.3,remote.port=12345,\
+             local.type=inet,local.host=127.0.0.1,local.port=12345 \
+             -device virtio-net-pci,netdev=net,mac=52:54:00:01:02:03,romfile= \
+             -chardev socket,id=console,path=console.sock,server=on,wait=off,logfile=console.log,logappend=off \
+             -serial chardev:console -chardev socket,id=qmp,path=qmp.sock,server=on,wait=off \
+             -mon chardev=qmp,mode=control -device virtio-serial-pci,max_ports=16"
+        );
+        assert_eq!(ports.matches("virtserialport,chardev=exec").count(), PORTS);
+        assert!(ports.ends_with("name=brant.exec.7"));
+    }
+
+    #[test]
+    fn a_uefi_machine_with_a_stick_has_flash_and_a_usb_controller() {
+        let firmware = Firmware::Uefi { code: PathBuf::from("/fw/code.fd") };
+        let line = Machine { firmware, drive: Drive::Usb, ..machine() }.arguments().join(" ");
+        assert!(line.contains("if=pflash,unit=0,format=raw,readonly=on,file=/fw/code.fd"));
+        assert!(line.contains("if=pflash,unit=1,format=raw,file=vars.fd"));
+        assert!(line.contains("-device qemu-xhci,id=usb -device usb-storage,bus=usb.0,drive=medium"));
+        assert!(!line.contains("ide-cd"));
+    }
+}
