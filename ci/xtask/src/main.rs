@@ -1,2 +1,56 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask`: the workspace's own checks. CI calls these and nothing else for style.
+
+mod tidy;
+
+use anyhow::{Context, Result};
+use brant_sys::child::Tool;
+use clap::{Parser, Subcommand};
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+
+/// Checks of the Brant workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Formatting, lints and tidiness; warnings are errors.
+    Check,
+    /// Only what neither the compiler nor clippy looks at.
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().verb {
+        Verb::Check => check(),
+        Verb::Tidy => tidy::run(&root()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check() -> Result<()> {
+    cargo(&["fmt", "--all", "--check"])?;
+    tidy::run(&root())?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"])
+}
+
+fn cargo(args: &[&str]) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let tool = Tool::new(cargo).args(args).cwd(root()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
+    let line = tool.command_line();
+    tool.spawn().and_then(brant_sys::child::Running::wait).with_context(|| format!("running {line}"))
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
