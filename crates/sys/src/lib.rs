@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod child;
 pub mod loop_device;
 pub mod namespace;
+pub mod packet;
 pub mod process;
 pub mod ptrace;
 pub mod pty;
