@@ -1,5 +1,6 @@
-//! The medium: one file that boots as CD or DVD and, written byte for byte, as a USB stick.
+//! The medium: one file that boots as CD or DVD and, written byte for byte, as a USB stick; by BIOS and by UEFI.
 
+use super::esp::{self, EspFile};
 use super::initramfs::{Initramfs, kernel_version};
 use super::menu;
 use super::profile::Profile;
@@ -7,7 +8,7 @@ use super::root::SealedRoot;
 use crate::job::Job;
 use anyhow::Context as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// BIOS boot loader files: in the packages, and on the medium.
 const BIOS: [(&str, &str); 4] = [
@@ -17,62 +18,115 @@ const BIOS: [(&str, &str); 4] = [
     ("usr/lib/syslinux/modules/bios/menu.c32", "isolinux/menu.c32"),
 ];
 
-/// Lays out the tree of the medium.
-///
-/// # Errors
-/// A file cannot be read or written.
-pub(crate) fn lay_out(
-    tree: &Path,
-    profile: &Profile,
-    root: &SealedRoot,
-    initramfs: Initramfs,
-    menus: &Path,
-) -> anyhow::Result<()> {
-    let version = kernel_version(&root.path("usr/lib/modules"))?;
-    let place = |from: &Path, to: &str| {
-        let to = tree.join(to);
-        let placing = || format!("placing `{}` on the medium", from.display());
-        fs::create_dir_all(to.parent().unwrap_or(tree)).with_context(placing)?;
-        fs::copy(from, to).with_context(placing)
-    };
-    for (from, to) in BIOS {
-        place(&root.extra(from), to)?;
-    }
-    place(&root.extra(&format!("boot/vmlinuz-{version}")), menu::KERNEL.trim_start_matches('/'))?;
-    let to = tree.join(menu::INITRAMFS.trim_start_matches('/'));
-    fs::rename(&initramfs.file, &to).with_context(|| format!("placing `{}` on the medium", to.display()))?;
+/// UEFI boot loader files, likewise: Debian's signed shim, and the GRUB that Debian signs for CDs.
+const UEFI: [(&str, &str); 3] = [
+    ("usr/lib/shim/shimx64.efi.signed", "EFI/BOOT/BOOTX64.EFI"),
+    ("usr/lib/grub/x86_64-efi-signed/gcdx64.efi.signed", "EFI/BOOT/grubx64.efi"),
+    ("usr/lib/shim/mmx64.efi.signed", "EFI/BOOT/mmx64.efi"),
+];
 
-    let entries = menu::entries(profile);
-    let template = menus.join("isolinux.cfg");
-    let text = fs::read_to_string(&template).with_context(|| format!("reading `{}`", template.display()))?;
-    let text = menu::render(&text, profile, &entries, menu::isolinux);
-    fs::write(tree.join("isolinux/isolinux.cfg"), text).context("writing the boot menu")
+/// The type of an EFI system partition.
+const EFI_PARTITION: &str = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";
+
+/// What goes on the medium, laid out as it will lie there.
+#[derive(Debug)]
+pub(crate) struct Medium {
+    tree: PathBuf,
+    esp: PathBuf,
+    /// The bytes of the EFI partition.
+    pub(crate) esp_bytes: Vec<u8>,
 }
 
-/// Writes the medium's file.
-///
-/// # Errors
-/// xorriso fails, mostly for a full disk.
-pub(crate) fn write(
-    tree: &Path,
-    profile: &Profile,
-    root: &SealedRoot,
-    date: u64,
-    out: &Path,
-) -> anyhow::Result<()> {
-    Job::new("xorriso")
-        .env("SOURCE_DATE_EPOCH", date.to_string())
-        .env("TZ", "UTC")
-        .args(["-no_rc", "-as", "mkisofs", "-quiet", "-iso-level", "3", "-r", "-J", "-joliet-long"])
-        .args(["-V", &profile.boot.volume, "-publisher", "BRANT", "-appid", "BRANT"])
-        .args(["-b", "isolinux/isolinux.bin", "-c", "isolinux/boot.cat"])
-        .args(["-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"])
-        .arg("-isohybrid-mbr")
-        .arg(root.extra("usr/lib/ISOLINUX/isohdpfx.bin"))
-        .args(["--mbr-force-bootable", "-partition_offset", "16"])
-        .arg("-o")
-        .arg(out)
-        .arg(tree)
-        .run()
-        .context("writing the medium")
+impl Medium {
+    /// Lays out the tree and makes the EFI partition.
+    ///
+    /// # Errors
+    /// A file cannot be read or written.
+    pub(crate) fn lay_out(
+        (tree, esp): (PathBuf, PathBuf),
+        profile: &Profile,
+        root: &SealedRoot,
+        initramfs: Initramfs,
+        menus: &Path,
+    ) -> anyhow::Result<Self> {
+        let image_id = &root.facts().image_id;
+        let version = kernel_version(&root.path("usr/lib/modules"))?;
+        let menu = |template: &str, one| {
+            let path = menus.join(template);
+            let text = fs::read_to_string(&path).with_context(|| format!("reading `{}`", path.display()))?;
+            Ok::<_, anyhow::Error>(menu::render(&text, profile, image_id, one))
+        };
+        let kernel = root.extra(&format!("boot/vmlinuz-{version}"));
+        place(&tree, menu::KERNEL, &read(&kernel)?)?;
+        let to = tree.join(menu::INITRAMFS.trim_start_matches('/'));
+        fs::rename(&initramfs.file, &to).with_context(|| format!("placing `{}`", to.display()))?;
+
+        for (from, to) in BIOS {
+            place(&tree, to, &read(&root.extra(from))?)?;
+        }
+        place(&tree, "isolinux/isolinux.cfg", menu("isolinux.cfg", menu::isolinux)?.as_bytes())?;
+
+        let mut files: Vec<EspFile> = Vec::new();
+        for (from, to) in UEFI {
+            files.push((to.to_owned(), read(&root.extra(from))?));
+        }
+        files.push(("EFI/BOOT/grub.cfg".to_owned(), menu("esp.cfg", menu::grub)?.into_bytes()));
+        // Also in the tree: whoever copies the files of the medium to a FAT stick has a bootable stick then.
+        for (path, content) in &files {
+            place(&tree, path, content)?;
+        }
+        place(&tree, "boot/grub/grub.cfg", menu("grub.cfg", menu::grub)?.as_bytes())?;
+        // Debian's CD GRUB takes the volume with this file for the medium it came from.
+        place(&tree, ".disk/info", format!("Brant {} {}\n", root.facts().version, profile.name).as_bytes())?;
+        place(&tree, &menu::marker(image_id), b"")?;
+
+        let volume_id = u32::from_str_radix(&image_id[..8], 16).unwrap_or(0);
+        let esp_bytes = esp::image(&files, volume_id)?;
+        fs::write(&esp, &esp_bytes).with_context(|| format!("writing `{}`", esp.display()))?;
+        Ok(Self { tree, esp, esp_bytes })
+    }
+
+    /// Writes the medium's file: a valid partition table (firmware refuses others), and an active dummy entry in
+    /// the old one (old firmware refuses none).
+    ///
+    /// # Errors
+    /// xorriso fails, mostly for a full disk.
+    pub(crate) fn write(
+        &self,
+        profile: &Profile,
+        root: &SealedRoot,
+        date: u64,
+        out: &Path,
+    ) -> anyhow::Result<()> {
+        Job::new("xorriso")
+            .env("SOURCE_DATE_EPOCH", date.to_string())
+            .env("TZ", "UTC")
+            .args(["-no_rc", "-as", "mkisofs", "-quiet", "-iso-level", "3", "-r", "-J", "-joliet-long"])
+            .args(["-V", &profile.boot.volume, "-publisher", "BRANT", "-appid", "BRANT"])
+            .args(["-b", "isolinux/isolinux.bin", "-c", "isolinux/boot.cat"])
+            .args(["-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"])
+            .arg("-isohybrid-mbr")
+            .arg(root.extra("usr/lib/ISOLINUX/isohdpfx.bin"))
+            .args(["--mbr-force-bootable", "-partition_offset", "16", "-appended_part_as_gpt"])
+            .args(["-append_partition", "2", EFI_PARTITION])
+            .arg(&self.esp)
+            .args(["-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot"])
+            .args(["--gpt_disk_guid", &root.facts().image_id])
+            .arg("-o")
+            .arg(out)
+            .arg(&self.tree)
+            .run()
+            .context("writing the medium")
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("reading `{}`", path.display()))
+}
+
+fn place(tree: &Path, name: &str, content: &[u8]) -> anyhow::Result<()> {
+    let to = tree.join(name.trim_start_matches('/'));
+    let placing = || format!("placing `{}` on the medium", to.display());
+    fs::create_dir_all(to.parent().unwrap_or(tree)).with_context(placing)?;
+    fs::write(&to, content).with_context(placing)
 }

@@ -29,17 +29,18 @@ pub(crate) fn entries(profile: &Profile) -> Vec<Entry> {
     ]
 }
 
+/// The file by which GRUB tells this medium from all others.
+pub(crate) fn marker(image_id: &str) -> String {
+    format!("/.disk/brant-{image_id}")
+}
+
 /// A template with its `@NAME@` places filled.
-pub(crate) fn render(
-    template: &str,
-    profile: &Profile,
-    entries: &[Entry],
-    one: fn(&Entry) -> String,
-) -> String {
-    let all: Vec<String> = entries.iter().map(one).collect();
+pub(crate) fn render(template: &str, profile: &Profile, image_id: &str, one: fn(&Entry) -> String) -> String {
+    let all: Vec<String> = entries(profile).iter().map(one).collect();
     template
         .replace("@TENTHS@", &(profile.boot.timeout * 10).to_string())
         .replace("@SECONDS@", &profile.boot.timeout.to_string())
+        .replace("@MARKER@", &marker(image_id))
         .replace("@ENTRIES@\n", &all.join("\n"))
 }
 
@@ -57,4 +58,38 @@ pub(crate) fn grub(entry: &Entry) -> String {
     format!(
         "menuentry '{title}' --id {label} {{\n    linux {KERNEL} {command_line}\n    initrd {INITRAMFS}\n}}\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::profile;
+    use super::*;
+    use std::path::Path;
+
+    fn rendered(template: &str, one: fn(&Entry) -> String) -> String {
+        let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let profile = profile::load(&tree.join("profiles"), "compute").unwrap();
+        let template = std::fs::read_to_string(tree.join("isolinux").join(template)).unwrap();
+        render(&template, &profile, "0123abcd", one)
+    }
+
+    #[test]
+    fn the_bios_menu_is_this() {
+        assert_eq!(rendered("isolinux.cfg", isolinux), include_str!("golden/isolinux.cfg"));
+    }
+
+    #[test]
+    fn the_uefi_menu_is_this() {
+        assert_eq!(rendered("grub.cfg", grub), include_str!("golden/grub.cfg"));
+        assert_eq!(rendered("esp.cfg", grub), include_str!("golden/esp.cfg"));
+    }
+
+    #[test]
+    fn every_entry_keeps_the_serial_console_last() {
+        let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../profiles");
+        for entry in entries(&profile::load(&tree, "compute").unwrap()) {
+            let last = entry.command_line.split(' ').rfind(|word| word.starts_with("console="));
+            assert_eq!(last, Some("console=ttyS0,115200"), "{}", entry.label);
+        }
+    }
 }

@@ -52,12 +52,13 @@ impl<W: Write> Archive<W> {
         mut content: impl Read,
     ) -> io::Result<()> {
         self.parents(path)?;
-        let size =
+        let length =
             u32::try_from(size).map_err(|_| io::Error::other(format!("`{path}` has more than 4 GiB")))?;
-        let mut writer = self.entry(path, REGULAR | mode).write(&mut self.out, size);
-        io::copy(&mut content, &mut writer)?;
+        let mut writer = self.entry(path, REGULAR | mode).write(&mut self.out, length);
+        let copied = io::copy(&mut content, &mut writer)?;
         writer.finish()?;
-        Ok(())
+        // The writer would fill up with zeros, and a file that shrinks while it is read would go unnoticed.
+        if copied == size { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
     /// Adds a character device.

@@ -65,11 +65,7 @@ impl<'t, 's> Section<'t, 's> {
     }
 
     /// A table inside this one; an absent one is complained about.
-    pub(crate) fn section(
-        &mut self,
-        key: &'static str,
-        complaints: &mut Complaints<'_>,
-    ) -> Option<Self> {
+    pub(crate) fn section(&mut self, key: &'static str, complaints: &mut Complaints<'_>) -> Option<Self> {
         let value = self.required(key, complaints)?;
         let Some(table) = value.get_ref().as_table() else {
             complaints.at(value.span().start, format!("`{key}` is a table, written `[{key}]`"));
