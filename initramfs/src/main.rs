@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         ("halt", _) => power::ask(power::Ending::Halt),
         (_, Some("supervise")) if std::process::id() == 1 => rescue::or_rescue(supervise::run()),
         (_, Some("devices")) => devices::run(),
+        (_, Some("network")) => net::run(),
         (_, Some("flush")) => supervise::flush(),
         _ if std::process::id() == 1 => rescue::or_rescue(boot::run()),
         _ => Err(anyhow::anyhow!(

@@ -46,6 +46,12 @@ fn is_wired(folder: &Path) -> bool {
         && !folder.join("phy80211").exists()
 }
 
+/// Whether a cable is plugged and the other end is awake.
+pub(super) fn has_carrier(name: &str) -> bool {
+    fs::read_to_string(Path::new("/sys/class/net").join(name).join("carrier"))
+        .is_ok_and(|text| text.trim() == "1")
+}
+
 fn parse_mac(text: &str) -> Option<[u8; 6]> {
     let mut mac = [0; 6];
     let mut parts = text.split(':');

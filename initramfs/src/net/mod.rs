@@ -1,4 +1,17 @@
-//! Wired links and their addresses.
+//! Wired links and their IPv4 addresses. (IPv6 link-local addresses come from the kernel by themselves.)
+//!
+//! The machines (`dhcp`, `link_local`) and formats (`arp`, `datagram`) are pure; `interface` and `service` do the
+//! input and output.
 
+mod arp;
+mod datagram;
+mod dhcp;
+mod interface;
+mod jitter;
+mod link_local;
 pub(crate) mod links;
 mod netlink;
+mod resolver;
+mod service;
+
+pub(crate) use service::run;

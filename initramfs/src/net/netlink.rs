@@ -7,7 +7,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with,
 };
 use std::net::Ipv4Addr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const NLMSG_ERROR: u16 = 2;
 const RTM_NEWLINK: u16 = 16;
@@ -24,6 +24,8 @@ const TABLE_MAIN: u8 = 254;
 const PROTOCOL_DHCP: u8 = 16;
 const UNICAST: u8 = 1;
 const HEADER: usize = 16;
+/// `RTMGRP_LINK`.
+const LINK_GROUP: u32 = 1;
 
 /// What can be asked of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +152,41 @@ impl Netlink {
                 None => {}
             }
         }
+    }
+}
+
+/// Tells that some link has come, gone, or changed.
+#[derive(Debug)]
+pub(super) struct LinkEvents {
+    socket: OwnedFd,
+}
+
+impl LinkEvents {
+    /// Listens from now on.
+    pub(super) fn open() -> Result<Self> {
+        let doing = "listening for changes of links";
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None).context(doing)?;
+        bind(&socket, &SocketAddrNetlink::new(0, LINK_GROUP)).context(doing)?;
+        Ok(Self { socket })
+    }
+
+    /// Takes all that has come; whether there was anything. What exactly, the caller sees for itself.
+    pub(super) fn drain(&mut self) -> bool {
+        let mut buffer = [0_u8; 8192];
+        let mut any = false;
+        loop {
+            match recv(&self.socket, &mut buffer[..], RecvFlags::empty()) {
+                Ok((1.., _)) | Err(Errno::NOBUFS) => any = true,
+                Ok(_) | Err(_) => return any,
+            }
+        }
+    }
+}
+
+impl AsFd for LinkEvents {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Login {
     /// Bytes on their way to the console.
     out: Vec<u8>,
     state: State,
+    /// The node ends: no shell is started any more.
+    retired: bool,
 }
 
 #[derive(Debug)]
@@ -95,6 +97,7 @@ impl Login {
             console: None,
             out: Vec::new(),
             state,
+            retired: false,
         })
     }
 
@@ -167,13 +170,17 @@ impl Login {
         if let State::Running(shell) = &mut self.state {
             shell.read_into(&mut self.out, usize::MAX);
             let lived = now.saturating_duration_since(shell.since);
-            self.state = State::Waiting { until: now + self.backoff.after(lived) };
+            self.state = match self.retired {
+                true => State::Over,
+                false => State::Waiting { until: now + self.backoff.after(lived) },
+            };
         }
         self.write_out();
     }
 
     /// From now on no shell is started any more; a shell that runs is still relayed until it ends.
     pub(super) fn retire(&mut self, last_words: &str) {
+        self.retired = true;
         self.out.extend_from_slice(last_words.as_bytes());
         if !matches!(self.state, State::Running(_)) {
             self.state = State::Over;
@@ -336,6 +343,7 @@ mod tests {
             console: Some(File::from(console)),
             out: Vec::new(),
             state: State::Asleep,
+            retired: false,
         }
     }
 
@@ -392,6 +400,27 @@ mod tests {
         let mut chunk = [0_u8; 10];
         let got = rustix::io::read(&console.master, &mut chunk).unwrap();
         assert_eq!(&chunk[..got], b"bye");
+    }
+
+    #[test]
+    fn when_the_node_ends_a_shell_is_relayed_to_its_end_and_no_other_begins() {
+        let (console, inner) = (Pty::open().unwrap(), Pty::open().unwrap());
+        raw(&console);
+        raw(&inner);
+        let mut login = login_on(console.slave);
+        login.state = State::Running(shell_on(inner.master));
+        login.retire("ending ");
+        assert!(login.runs_as(77));
+        rustix::io::write(&inner.slave, b"bye").unwrap();
+        login.ended(Instant::now());
+        assert_eq!(login.due(), None);
+        let mut seen = Vec::new();
+        while seen.len() < 10 {
+            let mut chunk = [0_u8; 20];
+            let got = rustix::io::read(&console.master, &mut chunk).unwrap();
+            seen.extend_from_slice(&chunk[..got]);
+        }
+        assert_eq!(seen, b"ending bye");
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub(super) fn all() -> Result<Vec<Service>> {
     [
         ("exec-service", &["/usr/lib/brant/exec-service"] as &[&str], has_exec_port as fn() -> bool),
         ("node-agent", &["/usr/lib/brant/node-agent"], always),
+        ("network", &[OWN_PROGRAM, "network"], always),
         ("migrationd", &["/usr/lib/brant/migrationd"], always),
         ("devices", &[OWN_PROGRAM, "devices"], always),
     ]

@@ -1,0 +1,273 @@
+//! DHCP messages as bytes (RFC 2131, RFC 2132), with the `dhcproto` crate for the format. Pure.
+
+use super::client::{Outgoing, Reply, ReplyKind};
+use super::lease::{self, Lease, Route};
+use dhcproto::v4::{
+    CLIENT_PORT, DhcpOption, DhcpOptions, Flags, HType, Message, MessageType, Opcode, OptionCode,
+};
+use dhcproto::{Decodable, Decoder, Encodable};
+use std::net::Ipv4Addr;
+
+const _: () = assert!(CLIENT_PORT == super::CLIENT_PORT);
+
+/// Site option for the seeds of a cluster.
+const SEEDS: u8 = 224;
+/// The least that every host must take (RFC 791, RFC 2131); some servers ignore shorter messages.
+const SHORTEST: usize = 300;
+/// Smaller MTUs would switch IPv6 off on the link.
+const LEAST_MTU: u16 = 1280;
+
+const WANTED: [u8; 11] = [1, 3, 6, 15, 26, 51, 54, 58, 59, 121, SEEDS];
+
+/// A message to a server.
+pub(crate) fn encode(outgoing: &Outgoing, mac: [u8; 6], host_name: &str) -> Vec<u8> {
+    let mut message = Message::default();
+    message
+        .set_opcode(Opcode::BootRequest)
+        .set_htype(HType::Eth)
+        .set_chaddr(&mac)
+        .set_xid(outgoing.transaction)
+        .set_secs(u16::try_from(outgoing.trying_for.as_secs()).unwrap_or(u16::MAX));
+    // A link without an address can be reached by broadcast only, as far as some servers are concerned.
+    if outgoing.own_address.is_none() {
+        message.set_flags(Flags::default().set_broadcast());
+    }
+    if let Some(address) = outgoing.own_address {
+        message.set_ciaddr(address);
+    }
+    let options = message.opts_mut();
+    options.insert(DhcpOption::MessageType(match outgoing.request {
+        false => MessageType::Discover,
+        true => MessageType::Request,
+    }));
+    let mut identifier = vec![1];
+    identifier.extend(mac);
+    options.insert(DhcpOption::ClientIdentifier(identifier));
+    options.insert(DhcpOption::MaxMessageSize(1400));
+    options.insert(DhcpOption::ClassIdentifier(b"brant".to_vec()));
+    options.insert(DhcpOption::Hostname(host_name.to_owned()));
+    options.insert(DhcpOption::ParameterRequestList(WANTED.map(OptionCode::from).to_vec()));
+    if let Some(address) = outgoing.wanted {
+        options.insert(DhcpOption::RequestedIpAddress(address));
+    }
+    if let Some(server) = outgoing.server {
+        options.insert(DhcpOption::ServerIdentifier(server));
+    }
+    let mut bytes = message.to_vec().unwrap_or_else(|_| unreachable!("all our options are short"));
+    bytes.resize(bytes.len().max(SHORTEST), 0);
+    bytes
+}
+
+/// A server's answer to this link; `None` for anything else, or what makes no sense.
+pub(crate) fn decode(bytes: &[u8], mac: [u8; 6]) -> Option<Reply> {
+    let message = Message::decode(&mut Decoder::new(bytes)).ok()?;
+    if message.opcode() != Opcode::BootReply || message.hlen() != 6 || message.chaddr() != mac {
+        return None;
+    }
+    let options = message.opts();
+    let server = match options.get(OptionCode::ServerIdentifier) {
+        Some(DhcpOption::ServerIdentifier(server)) => Some(*server),
+        _ => None,
+    };
+    let kind = match options.msg_type()? {
+        MessageType::Offer => ReplyKind::Offer(lease_of(&message, server?)?),
+        MessageType::Ack => ReplyKind::Ack(lease_of(&message, server?)?),
+        MessageType::Nak => ReplyKind::Nak,
+        _ => return None,
+    };
+    Some(Reply { transaction: message.xid(), server, kind })
+}
+
+fn lease_of(message: &Message, server: Ipv4Addr) -> Option<Lease> {
+    let address = message.yiaddr();
+    if address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_broadcast() {
+        return None;
+    }
+    let options = message.opts();
+    let seconds = |code| match options.get(code) {
+        Some(DhcpOption::AddressLeaseTime(n) | DhcpOption::Renewal(n) | DhcpOption::Rebinding(n)) => Some(*n),
+        _ => None,
+    };
+    let (renew_after, rebind_after, expires_after) = lease::times(
+        seconds(OptionCode::AddressLeaseTime),
+        seconds(OptionCode::Renewal),
+        seconds(OptionCode::Rebinding),
+    );
+    let prefix = match options.get(OptionCode::SubnetMask) {
+        Some(DhcpOption::SubnetMask(mask)) => lease::prefix_of(*mask).filter(|prefix| *prefix > 0),
+        _ => None,
+    };
+    let domain = match options.get(OptionCode::DomainName) {
+        Some(DhcpOption::DomainName(name)) => domain(name),
+        _ => None,
+    };
+    let name_servers = match options.get(OptionCode::DomainNameServer) {
+        Some(DhcpOption::DomainNameServer(servers)) => servers.clone(),
+        _ => Vec::new(),
+    };
+    let mtu = match options.get(OptionCode::InterfaceMtu) {
+        Some(DhcpOption::InterfaceMtu(mtu)) if *mtu >= LEAST_MTU => Some(*mtu),
+        _ => None,
+    };
+    let seeds = match options.get(OptionCode::from(SEEDS)) {
+        Some(DhcpOption::Unknown(option)) => lease::seeds(option.data()),
+        _ => Vec::new(),
+    };
+    Some(Lease {
+        address,
+        prefix: prefix.unwrap_or_else(|| lease::prefix_of_class(address)),
+        server,
+        renew_after,
+        rebind_after,
+        expires_after,
+        routes: routes(options),
+        name_servers,
+        domain,
+        mtu,
+        seeds,
+    })
+}
+
+/// Classless routes (RFC 3442) replace the router option where both are there.
+fn routes(options: &DhcpOptions) -> Vec<Route> {
+    if let Some(DhcpOption::ClasslessStaticRoute(routes)) = options.get(OptionCode::ClasslessStaticRoute) {
+        let routes = routes.iter().map(|(network, gateway)| Route {
+            destination: network.trunc().addr(),
+            prefix: network.prefix_len(),
+            gateway: (!gateway.is_unspecified()).then_some(*gateway),
+        });
+        return routes.collect();
+    }
+    match options.get(OptionCode::Router) {
+        Some(DhcpOption::Router(routers)) => routers
+            .first()
+            .map(|gateway| Route { destination: Ipv4Addr::UNSPECIFIED, prefix: 0, gateway: Some(*gateway) })
+            .into_iter()
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The domain, if it may stand in `resolv.conf`: whatever a server says must not become another line there.
+fn domain(name: &str) -> Option<String> {
+    let name = name.trim_end_matches(['\0', '.']);
+    let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
+    (plain && name.len() <= 253).then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dhcproto::v4::UnknownOption;
+    use std::time::Duration;
+
+    const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+    const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+
+    fn answer(kind: MessageType, change: impl FnOnce(&mut Message)) -> Vec<u8> {
+        let mut message = Message::default();
+        message.set_opcode(Opcode::BootReply).set_htype(HType::Eth).set_chaddr(&MAC).set_xid(7);
+        message.set_yiaddr(Ipv4Addr::new(10, 0, 0, 9));
+        message.opts_mut().insert(DhcpOption::MessageType(kind));
+        message.opts_mut().insert(DhcpOption::ServerIdentifier(SERVER));
+        change(&mut message);
+        message.to_vec().unwrap()
+    }
+
+    fn granted(bytes: &[u8]) -> Lease {
+        match decode(bytes, MAC).unwrap().kind {
+            ReplyKind::Offer(lease) | ReplyKind::Ack(lease) => lease,
+            ReplyKind::Nak => panic!("refused"),
+        }
+    }
+
+    #[test]
+    fn an_offer_is_read_with_its_options() {
+        let lease = granted(&answer(MessageType::Offer, |message| {
+            let options = message.opts_mut();
+            options.insert(DhcpOption::SubnetMask(Ipv4Addr::new(255, 255, 240, 0)));
+            options.insert(DhcpOption::Router(vec![SERVER, Ipv4Addr::new(10, 0, 0, 2)]));
+            options.insert(DhcpOption::DomainNameServer(vec![SERVER]));
+            options.insert(DhcpOption::DomainName("lab.example".to_owned()));
+            options.insert(DhcpOption::AddressLeaseTime(600));
+            options.insert(DhcpOption::InterfaceMtu(9000));
+            options.insert(DhcpOption::Unknown(UnknownOption::new(
+                OptionCode::from(SEEDS),
+                b"10.0.0.7".to_vec(),
+            )));
+        }));
+        assert_eq!((lease.address, lease.prefix, lease.server), (Ipv4Addr::new(10, 0, 0, 9), 20, SERVER));
+        assert_eq!(
+            lease.routes,
+            [Route { destination: Ipv4Addr::UNSPECIFIED, prefix: 0, gateway: Some(SERVER) }]
+        );
+        assert_eq!((lease.domain.as_deref(), lease.mtu), (Some("lab.example"), Some(9000)));
+        assert_eq!(lease.expires_after, Duration::from_secs(600));
+        assert_eq!(lease.seeds, ["10.0.0.7".parse::<std::net::IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn a_network_without_router_and_name_server_is_normal() {
+        let lease = granted(&answer(MessageType::Ack, |_| {}));
+        assert!(lease.routes.is_empty() && lease.name_servers.is_empty());
+        assert_eq!(lease.prefix, 8);
+    }
+
+    #[test]
+    fn classless_routes_replace_the_router() {
+        let lease = granted(&answer(MessageType::Ack, |message| {
+            let options = message.opts_mut();
+            options.insert(DhcpOption::Router(vec![SERVER]));
+            let network = "192.168.5.0/24".parse().unwrap();
+            options.insert(DhcpOption::ClasslessStaticRoute(vec![(network, Ipv4Addr::UNSPECIFIED)]));
+        }));
+        assert_eq!(
+            lease.routes,
+            [Route { destination: Ipv4Addr::new(192, 168, 5, 0), prefix: 24, gateway: None }]
+        );
+    }
+
+    #[test]
+    fn answers_for_others_and_nonsense_are_nobodys() {
+        let bytes = answer(MessageType::Ack, |_| {});
+        assert_eq!(decode(&bytes, [9; 6]), None);
+        assert_eq!(decode(&bytes[..100], MAC), None);
+        let for_everybody = answer(MessageType::Ack, |message| {
+            message.set_yiaddr(Ipv4Addr::BROADCAST);
+        });
+        assert_eq!(decode(&for_everybody, MAC), None);
+        assert_eq!(decode(&answer(MessageType::Discover, |_| {}), MAC), None);
+    }
+
+    #[test]
+    fn a_domain_cannot_smuggle_lines_and_a_tiny_mtu_is_ignored() {
+        let lease = granted(&answer(MessageType::Ack, |message| {
+            message.opts_mut().insert(DhcpOption::DomainName("x\nnameserver 6.6.6.6".to_owned()));
+            message.opts_mut().insert(DhcpOption::InterfaceMtu(68));
+        }));
+        assert_eq!((lease.domain, lease.mtu), (None, None));
+    }
+
+    #[test]
+    fn a_discover_asks_for_a_broadcast_and_a_renewal_does_not() {
+        let mut outgoing = Outgoing {
+            request: false,
+            transaction: 7,
+            trying_for: Duration::from_secs(3),
+            own_address: None,
+            wanted: None,
+            server: None,
+        };
+        let bytes = encode(&outgoing, MAC, "quiet-heron");
+        let message = Message::decode(&mut Decoder::new(&bytes)).unwrap();
+        assert!(message.flags().broadcast() && bytes.len() >= SHORTEST);
+        assert_eq!((message.xid(), message.secs(), message.chaddr()), (7, 3, &MAC[..]));
+        outgoing.own_address = Some(Ipv4Addr::new(10, 0, 0, 9));
+        outgoing.request = true;
+        let bytes = encode(&outgoing, MAC, "quiet-heron");
+        let message = Message::decode(&mut Decoder::new(&bytes)).unwrap();
+        assert!(!message.flags().broadcast());
+        assert_eq!(message.opts().msg_type(), Some(MessageType::Request));
+        assert!(message.opts().get(OptionCode::ServerIdentifier).is_none());
+    }
+}
