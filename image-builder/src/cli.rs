@@ -1,6 +1,7 @@
 //! The command line, as typed. Each verb's arguments live beside the verb.
 
 use crate::build::args::BuildArgs;
+use crate::cluster::args::ClusterArgs;
 use clap::{Parser, Subcommand};
 
 /// Builds Brant images, and runs QEMU clusters from them.
@@ -20,4 +21,7 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Build a bootable image from a profile.
     Build(BuildArgs),
+    /// Run machines from an image, on this host.
+    #[command(subcommand)]
+    Cluster(ClusterArgs),
 }

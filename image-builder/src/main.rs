@@ -2,6 +2,7 @@
 
 mod build;
 mod cli;
+mod cluster;
 mod failure;
 mod interrupt;
 mod job;
@@ -17,10 +18,11 @@ fn main() -> ExitCode {
     log_to_stderr(cli.verbose);
     interrupt::watch();
     let outcome = match cli.verb {
-        Verb::Build(args) => build::run(&args),
+        Verb::Build(args) => build::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Cluster(args) => cluster::run(&args),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => failure::report(&error),
     }
 }

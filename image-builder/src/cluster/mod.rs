@@ -1,0 +1,31 @@
+//! `brant-image cluster`: machines that boot from an image, on a network segment of their own.
+
+pub(crate) mod args;
+mod console;
+pub(crate) mod create;
+mod destroy;
+mod exec;
+mod firmware;
+mod keeper;
+mod kill;
+mod list;
+mod state;
+
+use args::ClusterArgs;
+use std::process::ExitCode;
+
+/// Does what was asked.
+///
+/// # Errors
+/// What failed, for the person who asked.
+pub(crate) fn run(args: &ClusterArgs) -> anyhow::Result<ExitCode> {
+    match args {
+        ClusterArgs::Create(args) => create::run(args).map(|()| ExitCode::SUCCESS),
+        ClusterArgs::List(args) => list::run(args).map(|()| ExitCode::SUCCESS),
+        ClusterArgs::Exec(args) => exec::run(args),
+        ClusterArgs::Console(args) => console::run(args).map(|()| ExitCode::SUCCESS),
+        ClusterArgs::Kill(args) => kill::run(args).map(|()| ExitCode::SUCCESS),
+        ClusterArgs::Destroy(args) => destroy::run(args).map(|()| ExitCode::SUCCESS),
+        ClusterArgs::Keep => keeper::run().map(|()| ExitCode::SUCCESS),
+    }
+}
