@@ -1,9 +1,12 @@
 //! Devices that come and go: the kernel's events, and a service that loads drivers for them on the running node.
 
+use crate::buttons::Buttons;
 use crate::command_line::CommandLine;
 use crate::modules::Modules;
+use crate::power::Ending;
 use crate::report;
 use anyhow::{Context, Result};
+use brant_sys::signal;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::netlink::{KOBJECT_UEVENT, SocketAddrNetlink};
@@ -49,14 +52,6 @@ impl Uevents {
             Err(errno) => Err(errno).context("reading a device event of the kernel"),
         }
     }
-
-    /// Waits for the next event.
-    fn wait(&self) -> Result<()> {
-        match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], None) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(errno) => Err(errno).context("waiting for a device event of the kernel"),
-        }
-    }
 }
 
 /// `add@/devices/…` and then `KEY=VALUE`, each ended by a zero byte.
@@ -67,8 +62,29 @@ fn parse(message: &[u8]) -> Uevent {
     Uevent { modalias: modalias.filter(|_| adds) }
 }
 
-/// The service `devices`: drivers that only the root has, then drivers for what is plugged in later.
+/// Whether a device is on the way into the cluster: wired network, and random numbers for its keys.
+pub(crate) fn comes_first(modalias: &str) -> bool {
+    /// Base class 02 of PCI: network controllers.
+    const PCI_NETWORK: &str = "bc02";
+    /// Virtio's numbers for network and random numbers.
+    const VIRTIO: [&str; 2] = ["virtio:d00000001", "virtio:d00000004"];
+    (modalias.starts_with("pci:") && modalias.contains(PCI_NETWORK))
+        || VIRTIO.iter().any(|kind| modalias.starts_with(kind))
+}
+
+/// Loads drivers for everything there is: before a rescue shell in the initramfs, whose keyboard may hang on USB.
+pub(crate) fn load_all() -> Result<()> {
+    let line =
+        CommandLine::parse(&fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?);
+    Modules::open(&line)?.load_for_devices(|_| true);
+    Ok(())
+}
+
+/// The service `devices`: drivers for everything that the boot left alone and for what is plugged in later, and the
+/// power button.
 pub(crate) fn run() -> Result<()> {
+    // The cluster comes first; a node that has joined can wait for its floppy drive.
+    rustix::process::nice(10).context("stepping back behind the other services")?;
     let line =
         CommandLine::parse(&fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?);
     let mut modules = Modules::open(&line)?;
@@ -77,17 +93,31 @@ pub(crate) fn run() -> Result<()> {
     if let Err(error) = modules.load("nfs") {
         report::complain(&format!("{error:#}"));
     }
-    let count = modules.load_for_all_devices();
-    if count > 0 {
-        report::say(&format!("{count} more driver modules loaded from the root"));
-    }
+    let count = modules.load_for_devices(|_| true);
+    report::say(&format!("{count} more driver modules loaded"));
+    let mut buttons = Buttons::default();
     loop {
-        uevents.wait()?;
+        buttons.look_for_more();
+        wait(&uevents, &buttons)?;
         while let Some(event) = uevents.take()? {
             if let Some(modalias) = event.modalias {
                 modules.load_for(&modalias);
             }
         }
+        if buttons.pressed() {
+            report::say("the power button was pressed");
+            signal::send(1, Ending::PowerOff.signal()).context("asking PID 1 to end the node")?;
+        }
+    }
+}
+
+/// Waits for a device event or a button.
+fn wait(uevents: &Uevents, buttons: &Buttons) -> Result<()> {
+    let mut fds = vec![PollFd::new(&uevents.socket, PollFlags::IN)];
+    fds.extend(buttons.files().map(|file| PollFd::new(file, PollFlags::IN)));
+    match poll(&mut fds, None) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(errno) => Err(errno).context("waiting for a device event of the kernel"),
     }
 }
 
@@ -99,6 +129,15 @@ mod tests {
     fn a_new_device_gives_its_modalias() {
         let message = b"add@/devices/pci0/usb1\0ACTION=add\0SUBSYSTEM=usb\0MODALIAS=usb:v1234\0SEQNUM=9\0";
         assert_eq!(parse(message).modalias.as_deref(), Some("usb:v1234"));
+    }
+
+    #[test]
+    fn only_network_and_random_numbers_come_first() {
+        assert!(comes_first("pci:v00008086d000010D3sv00008086sd00000000bc02sc00i00"));
+        assert!(comes_first("virtio:d00000001v00001AF4"));
+        assert!(comes_first("virtio:d00000004v00001AF4"));
+        assert!(!comes_first("pci:v00008086d00007010sv00001AF4sd00001100bc01sc01i80"));
+        assert!(!comes_first("usb:v0BDAp8153d3000dcFFdsc00dp00icFFiscFFipFFin00"));
     }
 
     #[test]

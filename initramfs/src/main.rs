@@ -4,6 +4,7 @@
 //! services and tools that the supervisor starts from the same file, each a process of its own.
 
 mod boot;
+mod buttons;
 mod command_line;
 mod consoles;
 mod devices;
@@ -27,11 +28,11 @@ fn main() -> ExitCode {
         ("poweroff", _) => power::ask(power::Ending::PowerOff),
         ("reboot", _) => power::ask(power::Ending::Reboot),
         ("halt", _) => power::ask(power::Ending::Halt),
-        (_, Some("supervise")) if std::process::id() == 1 => rescue::or_rescue(supervise::run()),
+        (_, Some("supervise")) if std::process::id() == 1 => rescue::unless_fine(supervise::run),
         (_, Some("devices")) => devices::run(),
         (_, Some("network")) => net::run(),
         (_, Some("flush")) => supervise::flush(),
-        _ if std::process::id() == 1 => rescue::or_rescue(boot::run()),
+        _ if std::process::id() == 1 => rescue::unless_fine(boot::run),
         _ => Err(anyhow::anyhow!(
             "this is the first process of a node; `poweroff`, `reboot` and `halt` end it"
         )),

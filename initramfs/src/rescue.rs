@@ -30,9 +30,16 @@ impl fmt::Display for Step {
 
 const GENERAL_REMEDY: &str = "Restart the PC; if it fails again, write the image to the medium anew.";
 
-/// PID 1 must not end: what stopped it is shown, and the shell offered.
-pub(crate) fn or_rescue(outcome: Result<()>) -> Result<()> {
-    let error = outcome.err().unwrap_or_else(|| anyhow!("the first process came to its end"));
+/// Runs PID 1's work. PID 1 must not end, not even by a bug: what stopped it is shown, and the shell offered.
+pub(crate) fn unless_fine(work: fn() -> Result<()>) -> Result<()> {
+    let error = match std::panic::catch_unwind(work) {
+        Ok(Ok(())) => anyhow!("the first process came to its end"),
+        Ok(Err(error)) => error,
+        Err(_) => anyhow!("a mistake in this program (the lines above say where)"),
+    };
+    if Path::new("/init").exists() {
+        crate::supervise::tolerate("loading drivers for the rescue shell", crate::devices::load_all());
+    }
     loop {
         if let Err(worse) = offer(&error) {
             report::complain(&format!("{error:#}; and the rescue shell: {worse:#}"));

@@ -12,14 +12,18 @@ mod root;
 mod switch;
 
 use crate::command_line::CommandLine;
-use crate::devices::Uevents;
+use crate::devices::{self, Uevents};
 use crate::modules::Modules;
 use crate::report;
 use crate::rescue::Step;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use brant_types::boot::ImageFacts;
 use std::fs;
 
+const RESCUE: Step = Step {
+    doing: "stopping for a rescue shell",
+    remedy: "To start the node, restart the PC without `brant.rescue`.",
+};
 const DRIVERS: Step = Step {
     doing: "loading drivers",
     remedy: "The image may be damaged: write it to the medium anew, or restart the PC from another port.",
@@ -41,7 +45,8 @@ pub(crate) fn run() -> Result<()> {
         short(&image.image_id)
     ));
     if line.rescue {
-        bail!("`brant.rescue` is on the kernel command line");
+        let asked = anyhow!("`brant.rescue` is on the kernel command line");
+        return Err(asked.context(RESCUE));
     }
     load_drivers(&line).context(DRIVERS)?;
     let new_root = root::assemble().context(ROOT)?;
@@ -68,6 +73,7 @@ fn image_facts() -> Result<ImageFacts> {
     toml::from_str(&text).context("reading `/brant/image.toml` in the initramfs")
 }
 
+/// Only what the way into the cluster needs; the service `devices` loads the rest when the node already runs.
 fn load_drivers(line: &CommandLine) -> Result<()> {
     let mut modules = Modules::open(line)?;
     for name in ["loop", "squashfs", "overlay"] {
@@ -75,11 +81,12 @@ fn load_drivers(line: &CommandLine) -> Result<()> {
     }
     // Opened before the walk, so that a device that turns up meanwhile is not missed.
     let mut uevents = Uevents::open()?;
-    let mut count = modules.load_for_all_devices();
+    let mut count = modules.load_for_devices(devices::comes_first);
     while let Some(event) = uevents.take()? {
-        count += event.modalias.map_or(0, |modalias| modules.load_for(&modalias));
+        let modalias = event.modalias.filter(|modalias| devices::comes_first(modalias));
+        count += modalias.map_or(0, |modalias| modules.load_for(&modalias));
     }
-    report::say(&format!("{count} driver modules loaded"));
+    report::say(&format!("{count} modules loaded for network and random numbers"));
     for failure in crate::net::links::bring_up_all()? {
         report::complain(&failure);
     }

@@ -78,13 +78,14 @@ impl Modules {
         new
     }
 
-    /// Loads the drivers for all devices there are, until no driver brings up a device that wants another.
-    pub(crate) fn load_for_all_devices(&mut self) -> usize {
+    /// Loads the drivers for all devices there are that are `meant`, until none brings up a device that wants another.
+    pub(crate) fn load_for_devices(&mut self, meant: impl Fn(&str) -> bool) -> usize {
         let mut all = 0;
         let mut asked = HashSet::new();
         loop {
+            let aliases = sysfs_modaliases().into_iter();
             let fresh: Vec<String> =
-                sysfs_modaliases().into_iter().filter(|alias| asked.insert(alias.clone())).collect();
+                aliases.filter(|alias| meant(alias) && asked.insert(alias.clone())).collect();
             if fresh.is_empty() {
                 return all;
             }

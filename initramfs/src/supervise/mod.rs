@@ -179,7 +179,7 @@ fn describe(status: WaitStatus) -> String {
 }
 
 /// For what a node can live without: the error goes to the log, the rest goes on.
-fn tolerate(doing: &str, outcome: Result<(), impl Into<anyhow::Error>>) {
+pub(crate) fn tolerate(doing: &str, outcome: Result<(), impl Into<anyhow::Error>>) {
     if let Err(error) = outcome {
         report::complain(&format!("{:#}", error.into().context(doing.to_owned())));
     }
