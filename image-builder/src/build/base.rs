@@ -6,6 +6,7 @@ use super::mirror::{Archive, SUITE};
 use super::profile::Profile;
 use super::release::hex;
 use crate::failure::{Advice, Kind};
+use crate::invoker;
 use crate::job::Job;
 use crate::progress::Stage;
 use anyhow::Context as _;
@@ -27,13 +28,14 @@ const HOOK: &str = include_str!("base-hook.sh");
 const KEPT: usize = 3;
 
 /// Nothing on a node reads these; licences stay, as they must.
-const DPKG_OPTIONS: [&str; 6] = [
+const DPKG_OPTIONS: [&str; 7] = [
     "path-exclude=/usr/share/doc/*",
     "path-include=/usr/share/doc/*/copyright",
     "path-exclude=/usr/share/info/*",
     "path-exclude=/usr/share/locale/*",
     "path-exclude=/usr/share/man/*",
     "path-exclude=/usr/share/lintian/*",
+    "path-exclude=/usr/share/vim/*/doc/*",
 ];
 
 /// A root of Debian packages, as a tar.
@@ -43,6 +45,14 @@ pub(crate) struct Base {
     pub tar: PathBuf,
     /// The date of the archive it was made from, in seconds since 1970.
     pub date: u64,
+}
+
+/// Whether a root with these packages is kept, of whatever date.
+pub(crate) fn any_cached(profile: &Profile, cache: &Path) -> bool {
+    let prefix = format!("base-{}-", inputs(profile));
+    kept(cache)
+        .iter()
+        .any(|tar| tar.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)))
 }
 
 /// Finds the root among those kept.
@@ -97,6 +107,7 @@ pub(crate) fn make(
     let tar =
         bench.cache().join(format!("base-{}-{}-{}.tar", inputs(profile), &archive.state[..16], archive.date));
     fs::rename(&half, &tar).with_context(|| format!("keeping the root as `{}`", tar.display()))?;
+    invoker::give(&tar);
     forget_old(bench.cache())?;
     Ok(Base { tar, date: archive.date })
 }

@@ -1,5 +1,6 @@
 //! The place where a build works: one at a time per source tree, gone when the build ends.
 
+use crate::invoker;
 use crate::progress::Progress;
 use crate::workspace::Workspace;
 use anyhow::Context as _;
@@ -26,6 +27,7 @@ impl Bench {
     pub(crate) fn take(workspace: &Workspace, progress: &Progress) -> anyhow::Result<Self> {
         let cache = workspace.cache();
         fs::create_dir_all(&cache).with_context(|| format!("making the folder `{}`", cache.display()))?;
+        invoker::give(&cache);
         let lock = lock(&cache.join("lock"), progress)?;
         let work = cache.join("work");
         remove(&work)?;
@@ -82,6 +84,7 @@ fn lock(path: &Path, progress: &Progress) -> anyhow::Result<File> {
         ));
         flock(&file, FlockOperation::LockExclusive).with_context(locking)?;
     }
+    invoker::give(path);
     file.set_len(0).with_context(locking)?;
     writeln!(file, "{}", std::process::id()).with_context(locking)?;
     Ok(file)

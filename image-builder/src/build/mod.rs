@@ -17,6 +17,7 @@ mod measure;
 mod menu;
 mod mirror;
 mod modules;
+mod needs;
 mod newc;
 mod overlay;
 mod profile;
@@ -45,6 +46,7 @@ use std::io::Write;
 pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<()> {
     let plan = args.resolve()?;
     let progress = Progress::new();
+    needs::check(&plan, args.install_host_tools, &progress)?;
     let draft = Draft::begin(&plan.output)?;
     let bench = Bench::take(&plan.workspace, &progress)?;
     let (secret, made) = secret::obtain(&plan.secret, &plan.cluster)?;

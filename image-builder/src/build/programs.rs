@@ -1,6 +1,8 @@
 //! The programs of a node: linked statically, built from this tree or taken from a folder.
 
 use crate::failure::{Advice, Kind};
+use crate::host;
+use crate::invoker::Invoker;
 use crate::job::Job;
 use crate::progress::Stage;
 use crate::workspace::Workspace;
@@ -64,8 +66,18 @@ impl Programs {
         // crate paths in panic messages must not tell where the image was built
         let flags =
             format!("-C target-feature=+crt-static --remap-path-prefix={}=brant", workspace.root().display());
-        Job::new(cargo())
-            .cwd(workspace.root())
+        let cargo = cargo().context("looking for cargo")?;
+        let job = match Invoker::find() {
+            // as the person behind `sudo`, whose toolchain and source tree it is
+            Some(invoker) => Job::new("setpriv")
+                .args(invoker.setpriv())
+                .env("HOME", invoker.home())
+                .env("USER", invoker.name())
+                .arg("--")
+                .arg(cargo),
+            None => Job::new(cargo),
+        };
+        job.cwd(workspace.root())
             .env("RUSTFLAGS", flags)
             .env("CARGO_TERM_COLOR", "never")
             .args(["build", "--locked", "--profile", "node", "--bins", "--target", TARGET, "--target-dir"])
@@ -87,7 +99,9 @@ impl Programs {
     }
 }
 
-/// The cargo that runs us, else the one in the path.
-fn cargo() -> PathBuf {
-    std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from)
+/// The cargo that runs us, else the one in the path, else rustup's in the home folder.
+pub(crate) fn cargo() -> Option<PathBuf> {
+    let home = || Invoker::find().map(|invoker| invoker.home().join(".cargo/bin/cargo"));
+    let running = std::env::var_os("CARGO").map(PathBuf::from);
+    running.or_else(|| host::find("cargo")).or_else(home).filter(|cargo| cargo.is_file())
 }

@@ -3,6 +3,7 @@
 use super::measure;
 use super::release::hex;
 use crate::failure::{Advice, Kind};
+use crate::invoker;
 use anyhow::Context as _;
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
@@ -87,6 +88,7 @@ impl Draft {
         let about = fs::metadata(&self.path).with_context(publishing)?;
         let ours = self.file.metadata().with_context(publishing)?;
         anyhow::ensure!(about.ino() == ours.ino(), "the half-written image was replaced by somebody else");
+        invoker::give(&self.path);
         self.file.sync_all().with_context(publishing)?;
         let mut hash = Sha256::new();
         measure::file(&self.path, &mut hash)?;

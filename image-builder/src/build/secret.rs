@@ -1,6 +1,7 @@
 //! The cluster's secret as an input of the build: made once per cluster name, and kept.
 
 use crate::failure::{Advice, Kind};
+use crate::invoker;
 use anyhow::Context as _;
 use brant_types::secret::{ClusterSecret, SecretFile};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -48,6 +49,7 @@ fn make_if_absent(path: &Path) -> anyhow::Result<bool> {
     }
     if let Some(folder) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(making)?;
+        invoker::give(folder);
     }
     let mut bytes = [0; 32];
     let got = getrandom(&mut bytes, GetRandomFlags::empty()).map_err(io::Error::from).with_context(making)?;
@@ -59,6 +61,7 @@ fn make_if_absent(path: &Path) -> anyhow::Result<bool> {
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&half).with_context(making)?;
     let text = format!("{}\n", ClusterSecret::from_bytes(bytes).reveal());
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(making)?;
+    invoker::give(&half);
     fs::rename(&half, path).with_context(making)?;
     Ok(true)
 }
