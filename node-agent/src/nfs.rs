@@ -4,14 +4,38 @@
 //! images, `/dev`, `/proc`) stays out of reach.
 
 use anyhow::{Context, Result};
-use brant_sys::child::Tool;
+use brant_sys::child::{Running, Tool};
 use std::net::Ipv6Addr;
 use std::path::Path;
+use std::time::Duration;
 
 const CONTROL: &str = "/proc/fs/nfsd";
 
-/// Starts the server; called once.
-pub(crate) fn export_root(overlay: Ipv6Addr) -> Result<()> {
+/// How long to wait before a server that did not start, or its helper that ended, is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Serves for as long as the program runs. A node whose export fails is a member all the same; processes that need
+/// its files stay at home, and say so.
+pub(crate) fn serve(overlay: Ipv6Addr) {
+    loop {
+        match export_root(overlay) {
+            Ok(()) => break,
+            Err(error) => tracing::error!("{error:#}"),
+        }
+        std::thread::sleep(AGAIN);
+    }
+    loop {
+        let ended =
+            Tool::new("rpc.mountd").args(["-F", "-N", "2", "-N", "3"]).spawn().and_then(Running::wait);
+        tracing::error!(
+            ?ended,
+            "rpc.mountd, which answers the NFS server's questions about exports, has ended"
+        );
+        std::thread::sleep(AGAIN);
+    }
+}
+
+fn export_root(overlay: Ipv6Addr) -> Result<()> {
     Tool::new("modprobe").args(["-a", "nfsd", "nfsv4"]).run().context("loading the NFS modules")?;
     if !Path::new(CONTROL).join("threads").exists() {
         Tool::new("mount")
@@ -19,6 +43,8 @@ pub(crate) fn export_root(overlay: Ipv6Addr) -> Result<()> {
             .run()
             .context("mounting the NFS server's controls")?;
     }
+    // A server that an earlier agent started is stopped first: its times cannot be set while it runs.
+    Tool::new("rpc.nfsd").arg("0").run().context("stopping an earlier NFS server")?;
     let segments = overlay.segments();
     let network = Ipv6Addr::new(segments[0], segments[1], segments[2], segments[3], 0, 0, 0, 0);
     // `async`: the root is in memory, so a server that dies loses it with or without a promise to the contrary.
@@ -36,9 +62,4 @@ pub(crate) fn export_root(overlay: Ipv6Addr) -> Result<()> {
         .context("starting the NFS server")?;
     std::fs::write(Path::new(CONTROL).join("v4_end_grace"), "Y").context("ending the NFS grace time")?;
     Ok(())
-}
-
-/// Starts the program that answers the NFS server's questions about exports; it must run as long as the server.
-pub(crate) fn answerer() -> Result<brant_sys::child::Running> {
-    Tool::new("rpc.mountd").args(["-F", "-N", "3"]).spawn().context("starting rpc.mountd")
 }

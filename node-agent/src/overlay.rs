@@ -65,6 +65,11 @@ impl Overlay {
     pub(crate) fn up(secret: &ClusterSecret, key: &OverlayKey) -> Result<Self> {
         let cluster = ClusterId::of(secret);
         let address = cluster.overlay_address(NodeId::of(&key.public));
+        let preshared = base64(&secret.key("wireguard"));
+        if Self::is_up_with(&key.public) {
+            // An earlier agent's work: what runs over it goes on.
+            return Ok(Self { cluster, preshared });
+        }
         if Path::new("/sys/class/net").join(INTERFACE).exists() {
             ip(&["link", "del", INTERFACE])?;
         }
@@ -83,7 +88,16 @@ impl Overlay {
             .context("giving the overlay interface its key")?;
         ip(&["-6", "address", "add", &format!("{address}/64"), "dev", INTERFACE, "nodad"])?;
         ip(&["link", "set", INTERFACE, "up"])?;
-        Ok(Self { cluster, preshared: base64(&secret.key("wireguard")) })
+        Ok(Self { cluster, preshared })
+    }
+
+    fn is_up_with(key: &WireGuardKey) -> bool {
+        let state = std::fs::read_to_string(format!("/sys/class/net/{INTERFACE}/flags")).unwrap_or_default();
+        // The lowest bit is IFF_UP, and it is set last.
+        let up =
+            u32::from_str_radix(state.trim().trim_start_matches("0x"), 16).is_ok_and(|flags| flags & 1 == 1);
+        let shown = Tool::new("wg").args(["show", INTERFACE, "public-key"]).output();
+        up && shown.is_ok_and(|shown| String::from_utf8_lossy(&shown).trim() == key.to_base64())
     }
 
     /// Makes or refreshes a peer.

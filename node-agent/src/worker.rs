@@ -3,7 +3,7 @@
 use crate::files;
 use crate::nfs;
 use crate::overlay::{Overlay, OverlayKey};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use brant_membership::core::Output;
 use brant_types::node::{ClusterId, NodeId};
 use brant_types::secret::ClusterSecret;
@@ -21,11 +21,11 @@ impl Worker {
         let me = NodeId::of(&self.key.public);
         let overlay = Overlay::up(&self.secret, &self.key)?;
         let address = ClusterId::of(&self.secret).overlay_address(me);
-        if let Err(error) = nfs::export_root(address) {
-            // Joining works without it; moved processes that need this node's files do not, and say so.
-            tracing::error!("{error:#}");
-        }
-        let _exportd = nfs::answerer().inspect_err(|error| tracing::error!("{error:#}"));
+        // Joining works without the export, and does not wait for it.
+        std::thread::Builder::new()
+            .name("export".to_owned())
+            .spawn(move || nfs::serve(address))
+            .context("starting a thread")?;
         for job in jobs {
             let done = match &job {
                 Output::Peer { facts, heard_at } => overlay.peer(facts, *heard_at),

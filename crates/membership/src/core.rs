@@ -140,7 +140,8 @@ impl Membership {
             rng,
             peers: BTreeMap::new(),
             timers: Timers::default(),
-            sequence: 0,
+            // Above all that an earlier run of this agent sent under the same key, so that peers take it for new.
+            sequence: u64::try_from(now.as_micros()).unwrap_or(0),
             next_beacon: now,
             next_loads: now + LOAD_PERIOD,
             beacons_sent: 0,

@@ -110,6 +110,16 @@ fn a_node_that_falls_silent_goes_down_and_comes_back() {
 }
 
 #[test]
+fn an_agent_that_starts_again_with_its_key_is_back_soon() {
+    let mut lan = Lan::of(&[7; 3]);
+    lan.run(30);
+    lan.nodes[2].1 =
+        Membership::new("test", &ClusterSecret::from_bytes([7; 32]), facts(3), [99; 32], lan.now);
+    lan.run(25);
+    assert_eq!((0..3).map(|node| lan.members(node)).collect::<Vec<_>>(), [3; 3]);
+}
+
+#[test]
 fn a_node_that_leaves_is_gone_at_once() {
     let mut lan = Lan::of(&[7; 3]);
     lan.run(5);

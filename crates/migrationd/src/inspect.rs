@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// Where logins and exec sessions live.
 pub const SESSIONS: &str = "/sys/fs/cgroup/brant/sessions";
+/// Where processes stand while they are being moved.
+pub const JOBS: &str = "/sys/fs/cgroup/brant/jobs";
 /// Where guests' capsules live.
 pub const CAPSULES: &str = "/sys/fs/cgroup/brant/capsules";
 /// The deputy's program.
@@ -133,7 +135,7 @@ fn facts(pid: i32) -> Option<ProcessFacts> {
     Some(ProcessFacts {
         pid,
         uids: [uid(0), uid(1), uid(2)],
-        in_session: group.starts_with(SESSIONS),
+        in_session: group.starts_with(SESSIONS) || group.starts_with(JOBS),
         threads: u32::try_from(one("Threads")).unwrap_or(u32::MAX),
         children: u32::try_from(children.split_ascii_whitespace().count()).unwrap_or(u32::MAX),
         session_leader: stat.field(6) == u64::try_from(pid).ok(),

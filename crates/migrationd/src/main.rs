@@ -43,7 +43,7 @@ fn run() -> Result<()> {
 /// Pays CRIU's fixed costs before the first move: what it can do is tried out once and kept in `/run/criu.kdat`, and
 /// the socket diagnosis modules are loaded. Neither is needed for a move to work.
 fn warm_up() {
-    let modules = ["unix_diag", "tcp_diag", "udp_diag", "inet_diag", "netlink_diag", "packet_diag", "nfsv4"];
+    let modules = ["unix_diag", "tcp_diag", "udp_diag", "inet_diag", "netlink_diag", "nfsv4"];
     if let Err(error) = Tool::new("modprobe").arg("-a").args(modules).run() {
         tracing::warn!("loading modules: {error:#}");
     }

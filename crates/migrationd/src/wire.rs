@@ -19,6 +19,16 @@ pub fn send<M: Serialize>(to: &mut impl Write, message: &M) -> io::Result<()> {
 /// # Errors
 /// What the stream said; a message that is too long or not understood.
 pub fn receive<M: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<M>> {
+    receive_in_time(from).map_err(|error| match error.kind() {
+        // What the kernel calls "try again" is a socket's time limit here.
+        io::ErrorKind::WouldBlock => {
+            io::Error::new(io::ErrorKind::TimedOut, "the other side said nothing for too long")
+        }
+        _ => error,
+    })
+}
+
+fn receive_in_time<M: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<M>> {
     let mut length = [0; 4];
     match from.read(&mut length[..1])? {
         0 => return Ok(None),

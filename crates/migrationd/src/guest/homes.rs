@@ -21,13 +21,10 @@ pub(super) fn root_of(home: &NodeView) -> Result<PathBuf> {
     std::fs::create_dir_all(&at).with_context(|| format!("making `{}`", at.display()))?;
     if !is_mounted(&at) {
         let source = format!("[{}]:/", home.overlay);
-        Tool::new("mount.nfs4")
-            .args([
-                source.as_str(),
-                &at.to_string_lossy(),
-                "-o",
-                "vers=4.2,proto=tcp6,hard,acregmin=0,acregmax=1,acdirmin=0,acdirmax=1,nosharecache",
-            ])
+        let options = "vers=4.2,proto=tcp6,hard,acregmin=0,acregmax=1,acdirmin=0,acdirmax=1,nosharecache";
+        // A home node whose server does not answer must not hold the offer up: the mount itself is given up.
+        Tool::new("timeout")
+            .args(["20", "mount.nfs4", &source, &at.to_string_lossy(), "-o", options])
             .run()
             .with_context(|| format!("mounting the root of {}", home.name))?;
     }

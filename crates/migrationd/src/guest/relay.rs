@@ -86,7 +86,7 @@ fn outward(
                 daemon.registry.change(offer.session, move |view| view.cpu_seconds_away = seconds);
             }
             FromTarget::Failed(why) => {
-                tracing::warn!(%why, comm = %offer.comm, "a process could not be restored")
+                tracing::warn!(%why, comm = %offer.comm, "a process could not be restored");
             }
             _ => {}
         }

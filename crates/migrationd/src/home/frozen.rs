@@ -1,13 +1,12 @@
 //! A process that stands still, in a control group of its own.
 
+use crate::inspect::JOBS;
 use anyhow::{Context, Result, bail};
 use brant_migration::protocol::SessionId;
 use brant_sys::cgroup::Cgroup;
 use std::path::Path;
 use std::time::Duration;
 
-/// Where the groups of moving processes are.
-const JOBS: &str = "/sys/fs/cgroup/brant/jobs";
 /// How long the kernel may take to stop or start a process.
 const SOON: Duration = Duration::from_secs(10);
 

@@ -19,6 +19,8 @@ use std::net::TcpStream;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+/// How long the target may take to answer an offer; it may have to mount this node's root first.
+const ANSWER: Duration = Duration::from_secs(45);
 /// How long the target may take to restore.
 const RESTORE: Duration = Duration::from_secs(120);
 
@@ -139,9 +141,11 @@ impl Attempt<'_> {
             .ok_or_else(|| undone(anyhow!("this node has no cluster secret")))?;
         let link = link::connect(self.to.overlay, secret).map_err(undone)?;
         let ask = || -> Result<Option<FromTarget>> {
-            link.set_read_timeout(Some(RESTORE)).context("setting up the link")?;
+            link.set_read_timeout(Some(ANSWER)).context("setting up the link")?;
             wire::send(&mut &link, &ToTarget::Offer(offer)).context("offering the process")?;
-            wire::receive(&mut &link).context("waiting for the target's answer")
+            let answer = wire::receive(&mut &link).context("waiting for the target's answer")?;
+            link.set_read_timeout(Some(RESTORE)).context("setting up the link")?;
+            Ok(answer)
         };
         match ask().map_err(undone)? {
             Some(FromTarget::Accepted) => {}

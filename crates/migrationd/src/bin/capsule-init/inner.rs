@@ -60,7 +60,8 @@ pub(crate) fn run() -> Result<()> {
 
 fn begin(setup: &Setup, control: UnixStream) -> Result<Capsule> {
     root::enter(setup)?;
-    let changes = SignalQueue::new(&[signal::SIGCHLD]).context("queueing signals")?;
+    // SIGTTOU blocked: the process's group has the terminal, and yet it is this one that sets its modes.
+    let changes = SignalQueue::new(&[signal::SIGCHLD, process::SIGTTOU]).context("queueing signals")?;
     let hook = UnixListener::bind(hook::SOCKET).context("listening for CRIU's hook")?;
     let (terminal, slave) = Terminal::open(setup.terminal)?;
     let criu = restore(slave)?;
