@@ -2,6 +2,7 @@
 
 use crate::build::args::BuildArgs;
 use crate::cluster::args::ClusterArgs;
+use crate::smoke::SmokeArgs;
 use clap::{Parser, Subcommand};
 
 /// Builds Brant images, and runs QEMU clusters from them.
@@ -24,4 +25,6 @@ pub(crate) enum Verb {
     /// Run machines from an image, on this host.
     #[command(subcommand)]
     Cluster(ClusterArgs),
+    /// Boot a cluster, do the main job on it, and check all that must hold.
+    Smoke(SmokeArgs),
 }

@@ -9,6 +9,7 @@ mod interrupt;
 mod invoker;
 mod job;
 mod progress;
+mod smoke;
 mod workspace;
 
 use clap::Parser;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     let outcome = match cli.verb {
         Verb::Build(args) => build::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Cluster(args) => cluster::run(&args),
+        Verb::Smoke(args) => smoke::run(&args).map(|()| ExitCode::SUCCESS),
     };
     match outcome {
         Ok(status) => status,

@@ -47,7 +47,7 @@ pub(crate) struct CreateArgs {
 }
 
 /// What the machines are, for every verb that starts some.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct MachineArgs {
     /// The image to boot [default: what `build` made last].
     #[arg(long, value_name = "FILE")]

@@ -77,9 +77,13 @@ pub(crate) fn plan(args: &CreateArgs) -> Result<Plan> {
 
 /// How long the nodes may take to answer on this host.
 pub(crate) fn patience(plan: &Plan) -> Duration {
-    let processors = u32::try_from(available_parallelism().map_or(1, usize::from)).unwrap_or(1);
     let machines = u32::try_from(plan.nodes.len()).unwrap_or(u32::MAX);
-    NODE_ANSWERS * plan.accelerator.slowness() * machines.div_ceil(processors).max(1)
+    NODE_ANSWERS * plan.accelerator.slowness() * machines.div_ceil(processors()).max(1)
+}
+
+/// The host's processors that this program may use.
+pub(crate) fn processors() -> u32 {
+    u32::try_from(available_parallelism().map_or(1, usize::from)).unwrap_or(1)
 }
 
 /// In QEMU's range, and unlike those of other clusters on this host.

@@ -9,7 +9,7 @@ mod firmware;
 mod keeper;
 mod kill;
 mod list;
-mod state;
+pub(crate) mod state;
 
 use args::ClusterArgs;
 use std::process::ExitCode;

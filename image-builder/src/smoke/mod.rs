@@ -1,0 +1,194 @@
+//! `brant-image smoke`: the main job, on a cluster of machines, with everything that must hold of it.
+//!
+//! A year of daily web-server logs, a regular expression on each line: four such jobs are started on one node, in an
+//! ordinary shell, and the cluster makes them faster without anybody noticing anything else. [`STEPS`] is the test.
+
+mod args;
+mod cluster_steps;
+mod figures;
+mod ideal;
+mod job_steps;
+mod node;
+mod patience;
+mod terminal;
+mod workload;
+
+pub(crate) use args::SmokeArgs;
+
+use crate::cluster::args::CreateArgs;
+use crate::cluster::create::{self, Nascent};
+use crate::cluster::state::{Cluster, Clusters, Plan};
+use crate::failure::{Advice, Kind};
+use crate::progress::Progress;
+use anyhow::{Context, Result};
+use figures::Figures;
+use node::{Node, ROOT};
+use patience::Patience;
+use std::io::Write;
+use std::time::Duration;
+use terminal::Terminal;
+use workload::Jobs;
+
+/// How much of each console and log a failure shows.
+const TAIL_LINES: usize = 30;
+/// How long a short command in a node may take on a PC of today.
+const SHORT_COMMAND: Duration = Duration::from_secs(20);
+
+/// What a step does, in words, and how; it returns what it found.
+type Step = (&'static str, fn(&mut Run) -> Result<String>);
+
+/// The test, in order.
+const STEPS: &[Step] = &[
+    ("every node lists every other one, and nobody typed anything", cluster_steps::nodes_list_each_other),
+    ("`cluster.toml` is the same bytes on every node", cluster_steps::configuration_is_equal),
+    ("node1 gets four days of logs", job_steps::write_logs),
+    ("four jobs that nobody moves give the counts and the time of one node", job_steps::run_unmoved),
+    ("four jobs and a ticker start in a shell on a terminal of node1", job_steps::start_in_a_shell),
+    ("the balancer moves at least two of the jobs to other nodes", job_steps::balancer_moves_jobs),
+    ("the ticker is moved by hand", job_steps::move_the_ticker),
+    ("the shell sees the same processes, and none stopped", job_steps::shell_sees_the_same_processes),
+    ("all jobs end, each with exit status 0", job_steps::jobs_end_well),
+    ("at least two jobs have computed mostly on other nodes", job_steps::jobs_computed_elsewhere),
+    ("the counts are those of the unmoved run, and no job was started again", job_steps::counts_are_equal),
+    ("the ticker's lines are all there, once each, in order", job_steps::ticker_lost_nothing),
+];
+
+/// What the steps know of each other.
+struct Run {
+    nodes: Vec<Node>,
+    patience: Patience,
+    job_seconds: u32,
+    host: ideal::Host,
+    jobs: Option<Jobs>,
+    terminal: Option<Terminal>,
+    figures: Figures,
+}
+
+impl Run {
+    /// The node where the person sits.
+    fn home(&self) -> &Node {
+        &self.nodes[0]
+    }
+
+    fn jobs(&self) -> Result<&Jobs> {
+        self.jobs.as_ref().context("looking for the jobs: no earlier step has begun them")
+    }
+
+    fn terminal(&self) -> Result<&Terminal> {
+        self.terminal.as_ref().context("looking for the terminal: no earlier step has opened one")
+    }
+}
+
+/// Starts a cluster, does the main job on it, and prints the figures.
+///
+/// # Errors
+/// The step that did not hold, and what was seen.
+pub(crate) fn run(args: &SmokeArgs) -> Result<()> {
+    let stage = Stage::set(args)?;
+    let mut run = stage.begin(args);
+    let progress = Progress::new();
+    for (number, (what, step)) in STEPS.iter().enumerate() {
+        let shown = progress.stage(&format!("{:2} of {}: {what}", number + 1, STEPS.len()));
+        match step(&mut run) {
+            Ok(found) => shown.done(&found),
+            Err(error) => {
+                drop(shown);
+                if crate::interrupt::received().is_none() {
+                    progress.say(&evidence(&run, &stage.cluster));
+                }
+                stage.end(args.keep_failed);
+                return Err(error.context(format!("step {} failed, {what}", number + 1)));
+            }
+        }
+    }
+    stage.end(false);
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", run.figures.table(run.host, args)).context("printing the figures")
+}
+
+/// The cluster that the test runs on.
+struct Stage {
+    cluster: Cluster,
+    plan: Plan,
+    booted: Duration,
+    /// None for a cluster that is not ours to end.
+    nascent: Option<Nascent>,
+}
+
+impl Stage {
+    fn set(args: &SmokeArgs) -> Result<Self> {
+        if args.attach {
+            let cluster = Clusters::find()?.cluster(&args.name);
+            let plan = cluster.plan()?.ok_or_else(|| {
+                let what = format!("attaching to cluster `{}`: there is none", args.name);
+                Advice::new(Kind::Input, what).hint("`brant-image cluster list` shows what there is").error()
+            })?;
+            // How fast it booted is not known any more.
+            let booted = Duration::from_secs(8) * plan.accelerator.slowness();
+            return Ok(Self { cluster, plan, booted, nascent: None });
+        }
+        let plan = create::plan(&CreateArgs {
+            name: args.name.clone(),
+            machines: args.machines.clone(),
+            dhcp: args.dhcp,
+            timeout: None,
+        })?;
+        let nascent = Nascent::start(&plan)?;
+        let answered = nascent.wait(&plan, create::patience(&plan))?;
+        let booted = answered.into_iter().map(|(_, after)| after).max().unwrap_or_default();
+        Ok(Self { cluster: nascent.cluster().clone(), plan, booted, nascent: Some(nascent) })
+    }
+
+    fn begin(&self, args: &SmokeArgs) -> Run {
+        let patience = Patience::measured(self.booted);
+        let node = |name| Node {
+            name,
+            folder: self.cluster.node_folder(name),
+            patience: patience.of(SHORT_COMMAND),
+        };
+        Run {
+            nodes: self.plan.nodes.iter().map(|planned| node(planned.name)).collect(),
+            patience,
+            job_seconds: args.job_seconds,
+            host: ideal::Host {
+                nodes: u32::try_from(self.plan.nodes.len()).unwrap_or(u32::MAX),
+                cpus: self.plan.cpus,
+                processors: create::processors(),
+            },
+            jobs: None,
+            terminal: None,
+            figures: Figures::new(&self.plan),
+        }
+    }
+
+    /// Ends the cluster, or leaves it to be looked at.
+    fn end(self, keep: bool) {
+        let name = self.cluster.name.to_string();
+        if let (Some(nascent), true) = (self.nascent, keep) {
+            match nascent.release() {
+                Ok(()) => eprintln!("cluster `{name}` is left running"),
+                Err(error) => eprintln!("cluster `{name}` could not be left running: {error:#}"),
+            }
+        }
+    }
+}
+
+/// All that may help to understand a failure: what Brant says, its logs, and the consoles.
+fn evidence(run: &Run, cluster: &Cluster) -> String {
+    let mut text = String::new();
+    let mut add = |title: String, content: &str| {
+        text.push_str(&format!("--- {title} ---\n{}\n", content.trim_end()));
+    };
+    for node in &run.nodes {
+        let logs = format!("tail -n {TAIL_LINES} /run/brant/log/*.log");
+        for command in ["brant nodes --json", "brant ps --json", "free -m; uptime", &logs] {
+            let said = node.shell(ROOT, command).unwrap_or_else(|error| format!("{error:#}"));
+            add(format!("{}: {command}", node.name), &said);
+        }
+        add(format!("{}: console", node.name), &cluster.console_tail(node.name, TAIL_LINES));
+    }
+    if let Some(terminal) = &run.terminal {
+        add("the shell's terminal".to_owned(), &terminal.text_from(0));
+    }
+    text
+}
