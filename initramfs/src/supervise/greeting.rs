@@ -6,14 +6,14 @@ use brant_types::boot::BootFacts;
 pub(super) fn text(facts: &BootFacts) -> String {
     let (name, cluster) = (&facts.host_name, &facts.cluster);
     let joins = if facts.secret.is_some() {
-        "`brant nodes` lists the nodes, `brant ps` the jobs: a job that computes moves to an idle node by itself."
+        "`brant nodes` lists the nodes; long jobs move to idle nodes by themselves."
     } else {
         "This image carries no cluster secret, so this node stays alone."
     };
     format!(
         "\n\x1b[1mBrant\x1b[0m: this PC is node \x1b[1m{name}\x1b[0m of cluster \x1b[1m{cluster}\x1b[0m; its disks are untouched.\n\
          {joins}\n\
-         You are an ordinary user; `sudo` needs no password, `sudo poweroff` ends this node.\n\n"
+         You may use `sudo` without a password; `sudo poweroff` ends this node.\n\n"
     )
 }
 
@@ -44,7 +44,7 @@ mod tests {
     fn no_line_is_wider_than_a_plain_screen() {
         for said in [text(&facts(true)), text(&facts(false))] {
             let plain = said.replace("\x1b[1m", "").replace("\x1b[0m", "");
-            assert!(plain.lines().all(|line| line.len() <= 110), "{plain}");
+            assert!(plain.lines().all(|line| line.len() <= 79), "{plain}");
         }
     }
 }
