@@ -46,6 +46,10 @@ impl Capsule {
     pub(super) fn start(offer: &Offer, root: &Path, images: &Images) -> Result<Self> {
         let group = Cgroup::create(Path::new(crate::inspect::CAPSULES).join(offer.session.to_string()))
             .context("making the capsule's control group")?;
+        let capsules = Cgroup::at(crate::inspect::CAPSULES);
+        if let Err(error) = capsules.hand_down(&["cpu", "memory", "pids"]) {
+            tracing::warn!("capsules cannot be limited: {error:#}");
+        }
         // A guest gives way to what this node's own users run, and cannot flood it.
         for (file, value) in [("cpu.weight", "50"), ("pids.max", "4096")] {
             if let Err(error) = group.set(file, value) {

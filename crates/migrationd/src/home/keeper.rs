@@ -35,6 +35,7 @@ impl Drop for Waiting {
 pub(super) struct Keeper {
     deputy: UnixStream,
     link: TcpStream,
+    early: Vec<FromTarget>,
     _journal: Journal,
 }
 
@@ -60,8 +61,8 @@ impl Keeper {
 
     /// Relays until the process has ended, on whichever side.
     pub(super) fn keep(self, daemon: &Daemon, session: SessionId) {
-        let Self { deputy, link, _journal } = self;
-        let outcome = relay(daemon, session, &deputy, &link);
+        let Self { deputy, link, early, _journal } = self;
+        let outcome = relay(daemon, session, &deputy, &link, early);
         let _gone = link.shutdown(Shutdown::Both);
         if let Err(error) = outcome {
             tracing::warn!(%session, "a process away from home is lost: {error:#}");
@@ -80,6 +81,7 @@ impl Waiting {
         pending: u64,
         link: TcpStream,
         journal: Journal,
+        early: Vec<FromTarget>,
     ) -> Result<Keeper> {
         let deadline = Instant::now() + MEETING;
         loop {
@@ -93,7 +95,7 @@ impl Waiting {
                     deputy.set_nonblocking(false).context("setting up the deputy's socket")?;
                     let hello = ToDeputy::Hello { comm: comm.to_owned(), pending };
                     wire::send(&mut deputy, &hello).context("greeting the deputy")?;
-                    return Ok(Keeper { deputy, link, _journal: journal });
+                    return Ok(Keeper { deputy, link, early, _journal: journal });
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error).context("waiting for the deputy"),
@@ -120,7 +122,13 @@ impl Waiting {
     }
 }
 
-fn relay(daemon: &Daemon, session: SessionId, deputy: &UnixStream, link: &TcpStream) -> Result<()> {
+fn relay(
+    daemon: &Daemon,
+    session: SessionId,
+    deputy: &UnixStream,
+    link: &TcpStream,
+    early: Vec<FromTarget>,
+) -> Result<()> {
     link.set_read_timeout(Some(SILENCE)).context("setting up the link")?;
     let (to_target, from_deputy) = (
         link.try_clone().context("sharing the link")?,
@@ -134,7 +142,7 @@ fn relay(daemon: &Daemon, session: SessionId, deputy: &UnixStream, link: &TcpStr
             }
         })
         .context("starting a thread")?;
-    let outcome = inward(daemon, session, deputy, link);
+    let outcome = inward(daemon, session, deputy, link, early);
     let _gone = link.shutdown(Shutdown::Both);
     // After a loss the other thread ends with the deputy, which is yet to be told.
     outcome?;
@@ -142,31 +150,52 @@ fn relay(daemon: &Daemon, session: SessionId, deputy: &UnixStream, link: &TcpStr
     Ok(())
 }
 
-/// From the target to the deputy.
-fn inward(daemon: &Daemon, session: SessionId, mut deputy: &UnixStream, mut link: &TcpStream) -> Result<()> {
+/// From the target to the deputy: first what came early, then what comes.
+fn inward(
+    daemon: &Daemon,
+    session: SessionId,
+    deputy: &UnixStream,
+    mut link: &TcpStream,
+    early: Vec<FromTarget>,
+) -> Result<()> {
+    let mut early = early.into_iter();
     loop {
-        let Some(word) = wire::receive(&mut link).context("listening to the node where it runs")? else {
-            bail!("the node where it ran has hung up");
+        let word = match early.next() {
+            Some(word) => Some(word),
+            None => wire::receive(&mut link).context("listening to the node where it runs")?,
         };
-        // A deputy that was killed hears nothing any more; the target is told, and says that the process has ended.
-        let _killed = match word {
-            FromTarget::Output(bytes) => wire::send(&mut deputy, &ToDeputy::Output(bytes)),
-            FromTarget::WantsInput(wants) => wire::send(&mut deputy, &ToDeputy::WantsInput(wants)),
-            FromTarget::Stopped(signal) => wire::send(&mut deputy, &ToDeputy::Stopped(signal)),
-            FromTarget::Ended(end) => {
-                let _killed = wire::send(&mut deputy, &ToDeputy::Ended(end));
-                return Ok(());
+        match word {
+            Some(word) => {
+                if hand_on(daemon, session, deputy, word)? {
+                    return Ok(());
+                }
             }
-            FromTarget::CpuTime(micros) => {
-                let seconds = micros as f64 / 1e6;
-                daemon.registry.change(session, move |view| view.cpu_seconds_away = seconds);
-                Ok(())
-            }
-            FromTarget::StillHere | FromTarget::Continued => Ok(()),
-            FromTarget::Failed(why) => bail!("the node where it ran says: {why}"),
-            other => bail!("did not expect {other:?}"),
-        };
+            None => bail!("the node where it ran has hung up"),
+        }
     }
+}
+
+/// Hands one word on; true when it was the last. A deputy that was killed hears nothing any more: the target is told
+/// by the other thread, and says then that the process has ended.
+fn hand_on(daemon: &Daemon, session: SessionId, mut deputy: &UnixStream, word: FromTarget) -> Result<bool> {
+    let _killed = match word {
+        FromTarget::Output(bytes) => wire::send(&mut deputy, &ToDeputy::Output(bytes)),
+        FromTarget::WantsInput(wants) => wire::send(&mut deputy, &ToDeputy::WantsInput(wants)),
+        FromTarget::Stopped(signal) => wire::send(&mut deputy, &ToDeputy::Stopped(signal)),
+        FromTarget::Ended(end) => {
+            let _killed = wire::send(&mut deputy, &ToDeputy::Ended(end));
+            return Ok(true);
+        }
+        FromTarget::CpuTime(micros) => {
+            let seconds = micros as f64 / 1e6;
+            daemon.registry.change(session, move |view| view.cpu_seconds_away = seconds);
+            Ok(())
+        }
+        FromTarget::StillHere | FromTarget::Continued => Ok(()),
+        FromTarget::Failed(why) => bail!("the node where it ran says: {why}"),
+        other => bail!("did not expect {other:?}"),
+    };
+    Ok(false)
 }
 
 /// From the deputy to the target; a deputy that is gone takes its process along.

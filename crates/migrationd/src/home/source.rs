@@ -105,7 +105,8 @@ fn attempt(
     drop(image);
     let resumed = this.resume(moving, &mut link).map_err(|source| Stayed::LostOnTheWay { source });
     frozen.release();
-    let timeline = resumed?.timeline();
+    let (resumed, early) = resumed?;
+    let timeline = resumed.timeline();
     let record = MoveRecord {
         pid,
         to: to.name.clone(),
@@ -116,7 +117,7 @@ fn attempt(
         steps: timeline.steps.iter().map(|(name, length)| ((*name).to_owned(), millis(*length))).collect(),
     };
     let keeper = deputy
-        .meet(pid, &summary.comm, pending, link, journal)
+        .meet(pid, &summary.comm, pending, link, journal, early)
         .map_err(|source| Stayed::LostOnTheWay { source })?;
     Ok((keeper, record))
 }
@@ -201,14 +202,20 @@ impl Attempt<'_> {
         Ok((moving.commit(self.now()), journal))
     }
 
-    fn resume(&self, moving: Move<Committed>, link: &mut TcpStream) -> Result<Move<Resumed>> {
+    /// Lets the target run it. What the process says before the target has said that it runs is kept for the deputy.
+    fn resume(
+        &self,
+        moving: Move<Committed>,
+        link: &mut TcpStream,
+    ) -> Result<(Move<Resumed>, Vec<FromTarget>)> {
         wire::send(link, &ToTarget::Resume).context("telling the target to go on")?;
+        let mut early = Vec::new();
         loop {
             match wire::receive(link).context("waiting for the process to run")? {
-                Some(FromTarget::Resumed) => return Ok(moving.resumed(self.now())),
-                Some(FromTarget::StillHere) => {}
+                Some(FromTarget::Resumed) => return Ok((moving.resumed(self.now()), early)),
                 Some(FromTarget::Failed(why)) => bail!("the target says: {why}"),
-                other => bail!("did not expect {other:?}"),
+                Some(word) => early.push(word),
+                None => bail!("the target hung up"),
             }
         }
     }
