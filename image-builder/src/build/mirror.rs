@@ -6,6 +6,7 @@ use crate::job::Job;
 use crate::progress::Stage;
 use anyhow::Context as _;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::profile::Debian;
@@ -17,6 +18,11 @@ pub(crate) const SUITE: &str = "trixie";
 pub(crate) const DEFAULT_MAIN: &str = "http://deb.debian.org/debian";
 /// The same for the security suite.
 pub(crate) const DEFAULT_SECURITY: &str = "http://deb.debian.org/debian-security";
+
+/// How Debian labels its main archive.
+const MAIN: &str = "Debian";
+/// How Debian labels its security archive.
+const SECURITY: &str = "Debian-Security";
 
 /// apt's own downloader, which honours the host's proxy settings.
 const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
@@ -39,21 +45,19 @@ pub(crate) struct Archive {
 pub(crate) fn survey(debian: &Debian, work: &Path, stage: &Stage) -> anyhow::Result<Archive> {
     let host =
         if debian.mirror.is_some() && debian.security_mirror.is_some() { Vec::new() } else { host_mirrors() };
-    let main = candidates(debian.mirror.as_ref(), &host, DEFAULT_MAIN);
-    let security = candidates(debian.security_mirror.as_ref(), &host, DEFAULT_SECURITY);
+    let main = candidates(debian.mirror.as_ref(), &host, MAIN, DEFAULT_MAIN);
+    let security = candidates(debian.security_mirror.as_ref(), &host, SECURITY, DEFAULT_SECURITY);
     let mut tried = Vec::new();
-    let Some((main, release)) = first_that_has(&main, SUITE, "Debian", work, stage, &mut tried)? else {
+    let Some((main, release)) = first_that_has(&main, SUITE, MAIN, work, stage, &mut tried)? else {
         return Err(unreachable(&tried));
     };
     let mut found = vec![((main.clone(), SUITE.to_owned()), release)];
     let updates = format!("{SUITE}-updates");
-    if let Some((uri, release)) = first_that_has(&[main], &updates, "Debian", work, stage, &mut tried)? {
+    if let Some((uri, release)) = first_that_has(&[main], &updates, MAIN, work, stage, &mut tried)? {
         found.push(((uri, updates), release));
     }
     let suite = format!("{SUITE}-security");
-    if let Some((uri, release)) =
-        first_that_has(&security, &suite, "Debian-Security", work, stage, &mut tried)?
-    {
+    if let Some((uri, release)) = first_that_has(&security, &suite, SECURITY, work, stage, &mut tried)? {
         found.push(((uri, suite), release));
     }
     Ok(summed_up(found))
@@ -73,14 +77,15 @@ fn summed_up(found: Vec<((String, String), Release)>) -> Archive {
 }
 
 /// A mirror that somebody named is the only candidate; else the host's, in their order, and then Debian's own.
-fn candidates(named: Option<&String>, host: &[String], default: &str) -> Vec<String> {
+fn candidates(named: Option<&String>, host: &[HostMirror], label: &str, default: &str) -> Vec<String> {
     if let Some(named) = named {
         return vec![named.clone()];
     }
-    let mut all = host.to_vec();
-    if !all.iter().any(|uri| uri == default) {
-        all.push(default.to_owned());
-    }
+    let fits = |mirror: &&HostMirror| mirror.label.is_empty() || mirror.label == label;
+    let mut all: Vec<String> = host.iter().filter(fits).map(|mirror| mirror.uri.clone()).collect();
+    all.push(default.to_owned());
+    let mut seen = BTreeSet::new();
+    all.retain(|uri| seen.insert(uri.clone()));
     all
 }
 
@@ -141,33 +146,38 @@ fn unreachable(tried: &[String]) -> anyhow::Error {
         .error()
 }
 
+/// A mirror that the host's apt uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct HostMirror {
+    uri: String,
+    /// "Debian" or "Debian-Security"; empty as long as apt has not asked it.
+    label: String,
+}
+
 /// The mirrors in the host's apt configuration that hold Debian, or of which nobody knows yet what they hold.
-fn host_mirrors() -> Vec<String> {
+fn host_mirrors() -> Vec<HostMirror> {
     let listed = Job::new("apt-get")
-        .args(["indextargets", "--format", "$(REPO_URI)|$(ORIGIN)", "Created-By: Packages"])
+        .args(["indextargets", "--format", "$(REPO_URI)|$(ORIGIN)|$(LABEL)", "Created-By: Packages"])
         .watch(|_| {});
     let Ok(listed) = listed else {
         return Vec::new(); // an apt with no configuration to speak of; Debian's own mirror is asked then
     };
-    let uris = of_debian(&String::from_utf8_lossy(&listed));
-    let mut resolved: Vec<String> = Vec::new();
-    for uri in uris.iter().flat_map(|uri| resolve_list(uri)) {
-        if !resolved.contains(&uri) {
-            resolved.push(uri);
-        }
-    }
-    resolved
+    let mirrors = of_debian(&String::from_utf8_lossy(&listed));
+    let resolved = mirrors.into_iter().flat_map(|HostMirror { uri, label }| {
+        resolve_list(&uri).into_iter().map(move |uri| HostMirror { uri, label: label.clone() })
+    });
+    resolved.collect()
 }
 
-fn of_debian(listed: &str) -> Vec<String> {
-    let mut uris: Vec<String> = Vec::new();
-    for (uri, origin) in listed.lines().filter_map(|line| line.split_once('|')) {
-        let uri = uri.trim_end_matches('/');
-        if (origin.is_empty() || origin == "Debian") && !uris.iter().any(|known| known == uri) {
-            uris.push(uri.to_owned());
+fn of_debian(listed: &str) -> Vec<HostMirror> {
+    let fields = listed.lines().map(|line| line.split('|').collect::<Vec<_>>());
+    let mirrors = fields.filter_map(|fields| match fields[..] {
+        [uri, "" | "Debian", label] => {
+            Some(HostMirror { uri: uri.trim_end_matches('/').to_owned(), label: label.to_owned() })
         }
-    }
-    uris
+        _ => None,
+    });
+    mirrors.collect()
 }
 
 /// Debian's cloud images name their mirrors in a file: `mirror+file:/etc/apt/mirrors/debian.list`.
@@ -186,19 +196,22 @@ fn resolve_list(uri: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
+    const LISTED: &str = "http://deb.debian.org/debian/|Debian|Debian\nhttps://packages.example/apt/|Example|Example\n\
+        http://deb.debian.org/debian/|Debian|Debian\nhttp://host.example/security/|Debian|Debian-Security\n\
+        http://new.example/debian/||\n";
+
     #[test]
-    fn mirrors_of_others_are_left_alone() {
-        let listed = "http://deb.debian.org/debian/|Debian\nhttps://packages.example/apt/|Example\n\
-                      http://deb.debian.org/debian/|Debian\nhttp://new.example/debian/|\n";
-        assert_eq!(of_debian(listed), ["http://deb.debian.org/debian", "http://new.example/debian"]);
+    fn mirrors_of_others_are_left_alone_and_debians_are_asked_once() {
+        let host = of_debian(LISTED);
+        assert_eq!(candidates(None, &host, MAIN, DEFAULT_MAIN), [DEFAULT_MAIN, "http://new.example/debian"]);
+        let security = candidates(None, &host, SECURITY, DEFAULT_SECURITY);
+        assert_eq!(security, ["http://host.example/security", "http://new.example/debian", DEFAULT_SECURITY]);
     }
 
     #[test]
     fn a_named_mirror_is_the_only_candidate() {
         let named = "http://mirror.example/debian".to_owned();
-        let host = ["http://host.example/debian".to_owned()];
-        assert_eq!(candidates(Some(&named), &host, DEFAULT_MAIN), [named]);
-        assert_eq!(candidates(None, &host, DEFAULT_MAIN), ["http://host.example/debian", DEFAULT_MAIN]);
+        assert_eq!(candidates(Some(&named), &of_debian(LISTED), MAIN, DEFAULT_MAIN), [named]);
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<()> {
     let progress = Progress::new();
     needs::check(&plan, args.install_host_tools, &progress)?;
     let draft = Draft::begin(&plan.output)?;
+    needs::check_room(&plan)?;
     let bench = Bench::take(&plan.workspace, &progress)?;
     let (secret, made) = secret::obtain(&plan.secret, &plan.cluster)?;
     if made {

@@ -35,7 +35,7 @@ const ROOM_FOR_PROGRAMS: u64 = 700_000_000;
 /// On the disk of the image.
 const ROOM_FOR_IMAGE: u64 = 250_000_000;
 
-/// Checks rights, tools and room.
+/// Checks rights and tools.
 ///
 /// # Errors
 /// What is missing, and what to type.
@@ -56,8 +56,16 @@ pub(crate) fn check(plan: &Plan, install: bool, progress: &Progress) -> anyhow::
         )
         .error());
     }
+    Ok(())
+}
+
+/// Checks that the disks have room.
+///
+/// # Errors
+/// One has not; how much it has and how much it needs.
+pub(crate) fn check_room(plan: &Plan) -> anyhow::Result<()> {
     let fetches = !base::any_cached(&plan.profile, &plan.workspace.cache());
-    let compiles_all = compiles && !plan.workspace.target().join("node").is_dir();
+    let compiles_all = plan.node_bins.is_none() && !plan.workspace.target().join("node").is_dir();
     let room =
         ROOM + if fetches { ROOM_FOR_PACKAGES } else { 0 } + if compiles_all { ROOM_FOR_PROGRAMS } else { 0 };
     host::require_room(&plan.workspace.target(), room, "the build")?;

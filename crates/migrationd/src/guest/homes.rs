@@ -14,14 +14,16 @@ static MOUNTING: Mutex<()> = Mutex::new(());
 /// The root of this node, mounted here if it was not.
 ///
 /// The mount is hard: a write that cannot reach the home node waits, and is not lost. When the home node dies, its
-/// capsules are killed first. Attributes are believed for a second only, so that both nodes see the same files.
+/// capsules are killed first. Every open asks the server anew (NFS's close-to-open rule); between opens attributes are
+/// believed for a few seconds. With less, each open of a library below the local `/usr` would cost a round trip, for
+/// its path begins in this mount, and a restore opens dozens.
 pub(super) fn root_of(home: &NodeView) -> Result<PathBuf> {
     let _one_at_a_time = MOUNTING.lock().unwrap_or_else(PoisonError::into_inner);
     let at = Path::new(HOMES).join(home.id.to_string());
     std::fs::create_dir_all(&at).with_context(|| format!("making `{}`", at.display()))?;
     if !is_mounted(&at) {
         let source = format!("[{}]:/", home.overlay);
-        let options = "vers=4.2,proto=tcp6,hard,acregmin=0,acregmax=1,acdirmin=0,acdirmax=1,nosharecache";
+        let options = "vers=4.2,proto=tcp6,hard,acregmin=1,acregmax=3,acdirmin=3,acdirmax=5,lookupcache=positive";
         // A home node whose server does not answer must not hold the offer up: the mount itself is given up.
         Tool::new("timeout")
             .args(["20", "mount.nfs4", &source, &at.to_string_lossy(), "-o", options])

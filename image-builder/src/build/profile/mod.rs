@@ -272,16 +272,18 @@ volume = "BRANT"
         let source = GOOD.replace("timeout", "tiemout");
         assert_eq!(
             complaints(&source),
-            [
-                "line 9: `[boot]` lacks `timeout`",
-                "line 10: unknown key `tiemout` in `[boot]`; did you mean `timeout`?"
-            ]
+            ["line 10: `[boot]` has an unknown key `tiemout`; did you mean `timeout`?"]
         );
         let source = format!("colour = 1\n{GOOD}");
-        assert_eq!(
-            complaints(&source),
-            ["line 1: unknown key `colour`; known here: schema, debian, kernel, boot"]
-        );
+        let expected =
+            "line 1: the file has an unknown key `colour`; known there: schema, debian, kernel, boot";
+        assert_eq!(complaints(&source), [expected]);
+    }
+
+    #[test]
+    fn an_absent_key_is_named_with_the_line_of_its_table() {
+        let source = GOOD.replace("timeout = 3\n", "");
+        assert_eq!(complaints(&source), ["line 9: `[boot]` lacks `timeout`"]);
     }
 
     #[test]
@@ -293,7 +295,7 @@ volume = "BRANT"
         assert_eq!(
             complaints(&source),
             [
-                "line 3: `packages` holds a integer where a text is wanted",
+                "line 3: `packages` wants a text, not this integer",
                 "line 10: `timeout` is a whole number, 0 or more",
                 "line 11: `my stick` is not a label; up to 11 of A-Z, 0-9 and _",
             ]

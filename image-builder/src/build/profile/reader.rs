@@ -48,6 +48,7 @@ pub(crate) struct Section<'t, 's> {
     start: usize,
     table: &'t DeTable<'s>,
     known: Vec<&'static str>,
+    lacking: Vec<&'static str>,
 }
 
 /// A value and the byte where it begins.
@@ -56,7 +57,7 @@ pub(crate) type At<T> = (T, usize);
 impl<'t, 's> Section<'t, 's> {
     /// The table with this name (empty for the top of the file), which begins at this byte.
     pub(crate) fn new(name: &'static str, start: usize, table: &'t DeTable<'s>) -> Self {
-        Self { name, start, table, known: Vec::new() }
+        Self { name, start, table, known: Vec::new(), lacking: Vec::new() }
     }
 
     fn get(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'s>>> {
@@ -66,7 +67,7 @@ impl<'t, 's> Section<'t, 's> {
 
     /// A table inside this one; an absent one is complained about.
     pub(crate) fn section(&mut self, key: &'static str, complaints: &mut Complaints<'_>) -> Option<Self> {
-        let value = self.required(key, complaints)?;
+        let value = self.required(key)?;
         let Some(table) = value.get_ref().as_table() else {
             complaints.at(value.span().start, format!("`{key}` is a table, written `[{key}]`"));
             return None;
@@ -86,7 +87,7 @@ impl<'t, 's> Section<'t, 's> {
 
     /// A text that must be there.
     pub(crate) fn text(&mut self, key: &'static str, complaints: &mut Complaints<'_>) -> Option<At<String>> {
-        let value = self.required(key, complaints)?;
+        let value = self.required(key)?;
         text(key, value, complaints)
     }
 
@@ -96,7 +97,7 @@ impl<'t, 's> Section<'t, 's> {
         key: &'static str,
         complaints: &mut Complaints<'_>,
     ) -> Option<Vec<At<String>>> {
-        let value = self.required(key, complaints)?;
+        let value = self.required(key)?;
         let Some(list) = value.get_ref().as_array() else {
             complaints.at(value.span().start, format!("`{key}` is a list of texts"));
             return None;
@@ -106,7 +107,7 @@ impl<'t, 's> Section<'t, 's> {
 
     /// A whole number that must be there.
     pub(crate) fn number(&mut self, key: &'static str, complaints: &mut Complaints<'_>) -> Option<At<u32>> {
-        let value = self.required(key, complaints)?;
+        let value = self.required(key)?;
         let start = value.span().start;
         let number = value.get_ref().as_integer().and_then(|integer| {
             u32::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok()
@@ -117,32 +118,32 @@ impl<'t, 's> Section<'t, 's> {
         number.map(|number| (number, start))
     }
 
-    /// Complains about every key that nobody has asked for.
-    pub(crate) fn finish(self, complaints: &mut Complaints<'_>) {
-        for (key, _) in self.table {
+    /// Complains about every key that nobody has asked for, and about those that are not there. A key that was
+    /// probably meant is not called absent as well.
+    pub(crate) fn finish(mut self, complaints: &mut Complaints<'_>) {
+        let place = if self.name.is_empty() { "the file".to_owned() } else { format!("`[{}]`", self.name) };
+        for key in self.table.keys() {
             let name = key.get_ref();
             if self.known.contains(&name.as_ref()) {
                 continue;
             }
-            let place = if self.name.is_empty() { String::new() } else { format!(" in `[{}]`", self.name) };
-            let meant = match nearest(name, &self.known) {
+            let word = nearest(name, &self.lacking).or_else(|| nearest(name, &self.known));
+            self.lacking.retain(|lacking| Some(*lacking) != word);
+            let meant = match word {
                 Some(word) => format!("did you mean `{word}`?"),
-                None => format!("known here: {}", self.known.join(", ")),
+                None => format!("known there: {}", self.known.join(", ")),
             };
-            complaints.at(key.span().start, format!("unknown key `{name}`{place}; {meant}"));
+            complaints.at(key.span().start, format!("{place} has an unknown key `{name}`; {meant}"));
+        }
+        for lacking in self.lacking {
+            complaints.at(self.start, format!("{place} lacks `{lacking}`"));
         }
     }
 
-    fn required(
-        &mut self,
-        key: &'static str,
-        complaints: &mut Complaints<'_>,
-    ) -> Option<&'t Spanned<DeValue<'s>>> {
+    fn required(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'s>>> {
         let value = self.get(key);
         if value.is_none() {
-            let place =
-                if self.name.is_empty() { "the file".to_owned() } else { format!("`[{}]`", self.name) };
-            complaints.at(self.start, format!("{place} lacks `{key}`"));
+            self.lacking.push(key);
         }
         value
     }
@@ -152,7 +153,7 @@ fn text(key: &str, value: &Spanned<DeValue<'_>>, complaints: &mut Complaints<'_>
     let start = value.span().start;
     let Some(text) = value.get_ref().as_str() else {
         let kind = value.get_ref().type_str();
-        complaints.at(start, format!("`{key}` holds a {kind} where a text is wanted"));
+        complaints.at(start, format!("`{key}` wants a text, not this {kind}"));
         return None;
     };
     Some((text.to_owned(), start))
