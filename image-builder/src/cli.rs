@@ -3,6 +3,7 @@
 use crate::build::args::BuildArgs;
 use crate::cluster::args::ClusterArgs;
 use crate::smoke::SmokeArgs;
+use crate::trial::TryArgs;
 use clap::{Parser, Subcommand};
 
 /// Builds Brant images, and runs QEMU clusters from them.
@@ -22,6 +23,8 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Build a bootable image from a profile.
     Build(BuildArgs),
+    /// Build the image and boot a cluster from it, to look at; installs what is missing.
+    Try(TryArgs),
     /// Run machines from an image, on this host.
     #[command(subcommand)]
     Cluster(ClusterArgs),

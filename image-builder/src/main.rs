@@ -10,6 +10,7 @@ mod invoker;
 mod job;
 mod progress;
 mod smoke;
+mod trial;
 mod workspace;
 
 use clap::Parser;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     let outcome = match cli.verb {
         Verb::Build(args) => build::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Cluster(args) => cluster::run(&args),
+        Verb::Try(args) => trial::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Smoke(args) => smoke::run(&args).map(|()| ExitCode::SUCCESS),
     };
     match outcome {

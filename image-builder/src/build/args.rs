@@ -8,17 +8,20 @@ use anyhow::Context as _;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
+const DEFAULT_PROFILE: &str = "compute";
+const DEFAULT_CLUSTER: &str = "brant";
+
 /// Build a bootable image from a profile.
 #[derive(Debug, Args)]
 pub(crate) struct BuildArgs {
     /// Which of `profiles/*.toml` to build.
-    #[arg(short, long, default_value = "compute")]
+    #[arg(short, long, default_value = DEFAULT_PROFILE)]
     pub profile: String,
     /// Where the image goes [default: target/brant-PROFILE.iso].
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// The cluster whose secret the image carries; made when the name is new, kept in target/secrets/NAME.
-    #[arg(long, value_name = "NAME", default_value = "brant")]
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_CLUSTER)]
     pub cluster: String,
     /// Take the cluster's secret from this file instead.
     #[arg(long, value_name = "FILE")]
@@ -29,6 +32,20 @@ pub(crate) struct BuildArgs {
     /// Install what the build needs on this machine, by apt-get.
     #[arg(long)]
     pub install_host_tools: bool,
+}
+
+impl Default for BuildArgs {
+    /// What `build` does when nothing is said.
+    fn default() -> Self {
+        Self {
+            profile: DEFAULT_PROFILE.to_owned(),
+            output: None,
+            cluster: DEFAULT_CLUSTER.to_owned(),
+            secret_file: None,
+            node_bins: None,
+            install_host_tools: false,
+        }
+    }
 }
 
 /// Everything a build needs to know; nothing below looks at arguments again.
