@@ -1,15 +1,18 @@
 //! The membership core: datagrams, the time and load samples in; datagrams, peers and configurations out.
 
+mod loads;
+mod view;
+
 use crate::load::SmoothedLoad;
 use crate::replay::ReplayWindow;
 use crate::seal::{Sealer, Unopened};
-use crate::swim::{self, SwimIdentity};
-use crate::wire::{Envelope, LoadNews, MOST_LOADS, Message};
-use brant_types::agent::{ClusterView, Dropped, Load, NodeState, NodeView};
+use crate::swim::{self, SwimIdentity, Timers};
+use crate::wire::{Envelope, LoadNews, Message};
+use brant_types::agent::{Dropped, Load};
 use brant_types::cluster::ClusterConfig;
 use brant_types::node::{ClusterId, NodeFacts, NodeId, is_node_name};
 use brant_types::secret::ClusterSecret;
-use foca::{AccumulatingRuntime, Foca, NoCustomBroadcast, OwnedNotification, PostcardCodec, Timer};
+use foca::{AccumulatingRuntime, Foca, NoCustomBroadcast, OwnedNotification, PostcardCodec};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,8 +29,6 @@ const DOWN_FOR: Duration = Duration::from_secs(300);
 /// Most nodes that may be pending at a time.
 const MOST_PENDING: usize = 64;
 const LOAD_PERIOD: Duration = Duration::from_secs(1);
-/// To how many random members the load figures go each time (Amar et al. 2009: a constant is enough).
-const LOAD_FANOUT: usize = 3;
 
 /// What the shell has to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,31 +91,6 @@ pub struct Membership {
     sample: u64,
     dropped: Dropped,
     config: ClusterConfig,
-}
-
-/// SWIM's timers in the order of their deadlines; equal deadlines in the order that SWIM asks for.
-#[derive(Default)]
-struct Timers {
-    list: Vec<(Instant, Timer<SwimIdentity>)>,
-}
-
-impl Timers {
-    fn add(&mut self, at: Instant, timer: Timer<SwimIdentity>) {
-        let position = self.list.partition_point(|(when, other)| (*when, other) <= (at, &timer));
-        self.list.insert(position, (at, timer));
-    }
-
-    fn due(&mut self, now: Instant) -> Option<Timer<SwimIdentity>> {
-        if self.list.first().is_some_and(|(when, _)| *when <= now) {
-            Some(self.list.remove(0).1)
-        } else {
-            None
-        }
-    }
-
-    fn next(&self) -> Option<Instant> {
-        self.list.first().map(|(when, _)| *when)
-    }
 }
 
 impl Membership {
@@ -259,54 +235,6 @@ impl Membership {
         &self.config
     }
 
-    /// The cluster as this node sees it.
-    pub fn view(&self, joined_at: Option<f64>) -> ClusterView {
-        let shown = self.peers.values().filter(|peer| peer.standing != Standing::Pending);
-        let mut nodes: Vec<NodeView> = shown
-            .map(|peer| {
-                (
-                    &peer.facts,
-                    if peer.standing == Standing::Alive { NodeState::Alive } else { NodeState::Down },
-                )
-            })
-            .chain([(&self.me, NodeState::Alive)])
-            .map(|(facts, state)| NodeView {
-                id: facts.id,
-                name: self
-                    .config
-                    .nodes
-                    .iter()
-                    .find(|entry| entry.id == facts.id)
-                    .map_or(&facts.name, |entry| &entry.name)
-                    .clone(),
-                overlay: self.cluster.overlay_address(facts.id),
-                me: facts.id == self.me.id,
-                state,
-                cores: facts.cores,
-                memory_kib: facts.memory_kib,
-                speed: facts.speed,
-                image_id: facts.image_id.clone(),
-                cpu: facts.cpu.clone(),
-                load: self.loads.get(&facts.id).map(|news| {
-                    let mut load = news.load;
-                    if facts.id == self.me.id {
-                        load.runnable_milli = self.my_load.own();
-                    }
-                    load
-                }),
-            })
-            .collect();
-        nodes.sort_by_key(|node| node.id);
-        ClusterView {
-            cluster: self.cluster_name.clone(),
-            revision: self.config.revision.clone(),
-            me: self.me.id,
-            joined_at,
-            dropped: self.dropped,
-            nodes,
-        }
-    }
-
     fn beacon(
         &mut self,
         now: Instant,
@@ -359,42 +287,6 @@ impl Membership {
         }
         peer.last_heard = now;
         true
-    }
-
-    fn hear_loads(&mut self, news: Vec<LoadNews>) {
-        for item in news.into_iter().take(MOST_LOADS) {
-            let known = self.peers.contains_key(&item.node);
-            let newer = self.loads.get(&item.node).is_none_or(|old| old.sample < item.sample);
-            if known && newer && item.node != self.me.id {
-                self.loads.insert(item.node, item);
-            }
-        }
-    }
-
-    fn send_loads(&mut self, out: &mut Vec<Output>) {
-        let mut alive: Vec<(NodeId, SocketAddrV6)> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.standing == Standing::Alive)
-            .map(|(id, peer)| (*id, peer.heard_at))
-            .collect();
-        if alive.is_empty() {
-            return;
-        }
-        // Own figures always; of the others a random part, so that the datagram stays of fixed size.
-        let mut news: Vec<LoadNews> =
-            self.loads.values().filter(|news| news.node != self.me.id).copied().collect();
-        while news.len() >= MOST_LOADS {
-            let gone = self.rng.random_range(0..news.len());
-            news.swap_remove(gone);
-        }
-        news.extend(self.loads.get(&self.me.id));
-        for _ in 0..LOAD_FANOUT.min(alive.len()) {
-            let chosen = self.rng.random_range(0..alive.len());
-            let (_, to) = alive.swap_remove(chosen);
-            let datagram = self.seal(Message::Loads(news.clone()));
-            out.push(Output::Send { to, datagram });
-        }
     }
 
     fn seal(&mut self, message: Message) -> Vec<u8> {
@@ -480,5 +372,4 @@ impl Membership {
 }
 
 #[cfg(test)]
-#[path = "core_tests.rs"]
 mod tests;

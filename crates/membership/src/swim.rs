@@ -1,7 +1,7 @@
 //! SWIM's identity and its packets' way out; the protocol itself is the `foca` crate.
 
 use brant_types::node::NodeId;
-use foca::{Config, Identity, PeriodicParams};
+use foca::{Config, Identity, PeriodicParams, Timer};
 use serde::{Deserialize, Serialize};
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::time::Duration;
@@ -60,5 +60,30 @@ pub(crate) fn config() -> Config {
             frequency: Duration::from_millis(500),
             num_members: at_least_one(3),
         }),
+    }
+}
+
+/// SWIM's timers in the order of their deadlines; equal deadlines in the order that SWIM asks for.
+#[derive(Default)]
+pub(crate) struct Timers {
+    list: Vec<(Duration, Timer<SwimIdentity>)>,
+}
+
+impl Timers {
+    pub(crate) fn add(&mut self, at: Duration, timer: Timer<SwimIdentity>) {
+        let position = self.list.partition_point(|(when, other)| (*when, other) <= (at, &timer));
+        self.list.insert(position, (at, timer));
+    }
+
+    pub(crate) fn due(&mut self, now: Duration) -> Option<Timer<SwimIdentity>> {
+        if self.list.first().is_some_and(|(when, _)| *when <= now) {
+            Some(self.list.remove(0).1)
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn next(&self) -> Option<Duration> {
+        self.list.first().map(|(when, _)| *when)
     }
 }

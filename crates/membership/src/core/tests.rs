@@ -1,6 +1,7 @@
 //! A small LAN with a clock of its own.
 
 use super::*;
+use brant_types::agent::NodeState;
 use brant_types::node::WireGuardKey;
 use std::collections::VecDeque;
 

@@ -1,0 +1,48 @@
+//! Spreading load figures: a datagram of fixed size to a few random members, once a second.
+
+use super::{Membership, Output, Standing};
+use crate::wire::{LoadNews, MOST_LOADS, Message};
+use brant_types::node::NodeId;
+use rand::RngExt;
+use std::net::SocketAddrV6;
+
+/// To how many random members the figures go each time (Amar et al. 2009: a constant is enough).
+const LOAD_FANOUT: usize = 3;
+
+impl Membership {
+    pub(super) fn hear_loads(&mut self, news: Vec<LoadNews>) {
+        for item in news.into_iter().take(MOST_LOADS) {
+            let known = self.peers.contains_key(&item.node);
+            let newer = self.loads.get(&item.node).is_none_or(|old| old.sample < item.sample);
+            if known && newer && item.node != self.me.id {
+                self.loads.insert(item.node, item);
+            }
+        }
+    }
+
+    pub(super) fn send_loads(&mut self, out: &mut Vec<Output>) {
+        let mut alive: Vec<(NodeId, SocketAddrV6)> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.standing == Standing::Alive)
+            .map(|(id, peer)| (*id, peer.heard_at))
+            .collect();
+        if alive.is_empty() {
+            return;
+        }
+        // Own figures always; of the others a random part, so that the datagram stays of fixed size.
+        let mut news: Vec<LoadNews> =
+            self.loads.values().filter(|news| news.node != self.me.id).copied().collect();
+        while news.len() >= MOST_LOADS {
+            let gone = self.rng.random_range(0..news.len());
+            news.swap_remove(gone);
+        }
+        news.extend(self.loads.get(&self.me.id));
+        for _ in 0..LOAD_FANOUT.min(alive.len()) {
+            let chosen = self.rng.random_range(0..alive.len());
+            let (_, to) = alive.swap_remove(chosen);
+            let datagram = self.seal(Message::Loads(news.clone()));
+            out.push(Output::Send { to, datagram });
+        }
+    }
+}
