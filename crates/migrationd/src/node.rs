@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, anyhow};
 use brant_types::agent::{AGENT_SOCKET, AgentRequest, ClusterView, NodeState, NodeView};
 use brant_types::boot::{BOOT_FACTS, BootFacts};
+use brant_types::node::NodeId;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -69,6 +70,11 @@ impl Node {
             .into_iter()
             .find(|node| node.me)
             .ok_or_else(|| anyhow!("node-agent does not list this node"))
+    }
+
+    /// Whether a node is a living member, as far as this node knows.
+    pub fn is_alive(&self, id: NodeId) -> bool {
+        self.view().nodes.iter().any(|node| node.id == id && node.state == NodeState::Alive)
     }
 
     /// A living node by name, or by the start of its id.

@@ -23,7 +23,8 @@ pub(super) fn root_of(home: &NodeView) -> Result<PathBuf> {
     std::fs::create_dir_all(&at).with_context(|| format!("making `{}`", at.display()))?;
     if !is_mounted(&at) {
         let source = format!("[{}]:/", home.overlay);
-        let options = "vers=4.2,proto=tcp6,hard,acregmin=1,acregmax=3,acdirmin=3,acdirmax=5,lookupcache=positive";
+        let options =
+            "vers=4.2,proto=tcp6,hard,acregmin=1,acregmax=3,acdirmin=3,acdirmax=5,lookupcache=positive";
         // A home node whose server does not answer must not hold the offer up: the mount itself is given up.
         Tool::new("timeout")
             .args(["20", "mount.nfs4", &source, &at.to_string_lossy(), "-o", options])
@@ -31,6 +32,17 @@ pub(super) fn root_of(home: &NodeView) -> Result<PathBuf> {
             .with_context(|| format!("mounting the root of {}", home.name))?;
     }
     Ok(at)
+}
+
+/// Lets go of the root of a home node that has died: its server will not come back, and with it no file.
+pub(super) fn abandon(home: &NodeView) {
+    let at = Path::new(HOMES).join(home.id.to_string());
+    if is_mounted(&at) {
+        let unmount = Tool::new("umount").args(["-f", "-l"]).arg(&at).run();
+        if let Err(error) = unmount.context("unmounting the root of a node that has died") {
+            tracing::warn!("{error:#}");
+        }
+    }
 }
 
 fn is_mounted(at: &Path) -> bool {

@@ -72,6 +72,9 @@ fn host(daemon: &Daemon, stream: TcpStream) -> Result<()> {
     let outcome = capsule::Capsule::start(&offer, &root, &images)
         .and_then(|capsule| relay::run(daemon, &offer, link, capsule, images));
     daemon.registry.change(session, |view| view.state = ProcessState::Ended);
+    if outcome.is_err() && !daemon.node.is_alive(home.id) {
+        homes::abandon(&home);
+    }
     outcome
 }
 
