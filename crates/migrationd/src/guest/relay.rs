@@ -20,6 +20,9 @@ pub(super) fn run(
     images: Images,
 ) -> Result<()> {
     link.set_read_timeout(Some(SILENCE)).context("setting up the link")?;
+    // A terminal that was stopped with Ctrl-S holds all writing up for as long as its user likes; a node that has died
+    // is noticed by the reading side.
+    link.set_write_timeout(None).context("setting up the link")?;
     let from_home = link.try_clone().context("sharing the link")?;
     let to_capsule = capsule.control.try_clone().context("sharing the capsule's socket")?;
     let inward = std::thread::Builder::new()

@@ -130,6 +130,9 @@ fn relay(
     early: Vec<FromTarget>,
 ) -> Result<()> {
     link.set_read_timeout(Some(SILENCE)).context("setting up the link")?;
+    // A terminal that was stopped with Ctrl-S holds all writing up for as long as its user likes; a node that has died
+    // is noticed by the reading side.
+    link.set_write_timeout(None).context("setting up the link")?;
     let (to_target, from_deputy) = (
         link.try_clone().context("sharing the link")?,
         deputy.try_clone().context("sharing the deputy's socket")?,
