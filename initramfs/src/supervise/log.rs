@@ -10,7 +10,7 @@ const PART: u64 = 256 * 1024;
 /// How much of the end is kept in memory, for the report when the service fails.
 const TAIL: usize = 512;
 
-/// A service's log, and the pipe that it comes through.
+/// A service's log, and the pipes that it comes through.
 #[derive(Debug)]
 pub(super) struct Log {
     path: PathBuf,
@@ -18,39 +18,47 @@ pub(super) struct Log {
     length: u64,
     part: u64,
     tail: Vec<u8>,
-    pipe: Option<io::PipeReader>,
+    /// One for each run whose words may still come: a child can outlive the service, and writing into a pipe that
+    /// nobody reads would kill it.
+    pipes: Vec<io::PipeReader>,
 }
 
 impl Log {
     /// The log of this name; its file is made with the first words.
     pub(super) fn at(path: PathBuf) -> Self {
-        Self { path, file: None, length: 0, part: PART, tail: Vec::new(), pipe: None }
+        Self { path, file: None, length: 0, part: PART, tail: Vec::new(), pipes: Vec::new() }
     }
 
-    /// A new pipe whose writing end is for the service; an older one is no longer heard.
+    /// A new pipe whose writing end is for the service.
     pub(super) fn pipe(&mut self) -> io::Result<io::PipeWriter> {
         let (reader, writer) = io::pipe()?;
         rustix::io::ioctl_fionbio(&reader, true)?;
-        self.pipe = Some(reader);
+        self.pipes.push(reader);
         self.tail.clear();
         Ok(writer)
     }
 
     /// What to wait for.
-    pub(super) fn waits_for(&self) -> Option<BorrowedFd<'_>> {
-        self.pipe.as_ref().map(AsFd::as_fd)
+    pub(super) fn waits_for(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.pipes.iter().map(AsFd::as_fd)
     }
 
     /// Takes what has come.
     pub(super) fn pump(&mut self) {
+        let mut pipes = std::mem::take(&mut self.pipes);
+        pipes.retain_mut(|pipe| self.take(pipe));
+        self.pipes = pipes;
+    }
+
+    /// Takes what has come through one pipe; whether more can come.
+    fn take(&mut self, pipe: &mut io::PipeReader) -> bool {
         let mut chunk = [0_u8; 4096];
-        while let Some(pipe) = &mut self.pipe {
+        loop {
             match pipe.read(&mut chunk) {
-                Ok(0) => self.pipe = None,
-                Ok(got) => self.keep(&chunk[..got]),
+                Ok(got @ 1..) => self.keep(&chunk[..got]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => self.pipe = None,
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+                Ok(_) => return false,
             }
         }
     }
@@ -118,15 +126,28 @@ mod tests {
     }
 
     #[test]
+    fn a_child_that_outlives_its_service_is_still_heard() {
+        let mut log = scratch("outlives");
+        let mut old = log.pipe().unwrap();
+        let mut new = log.pipe().unwrap();
+        old.write_all(b"from before\n").unwrap();
+        new.write_all(b"from now\n").unwrap();
+        log.pump();
+        assert_eq!(fs::read_to_string(&log.path).unwrap(), "from before\nfrom now\n");
+        old.write_all(b"again\n").unwrap();
+        fs::remove_dir_all(log.path.parent().unwrap()).unwrap();
+    }
+
+    #[test]
     fn what_came_through_the_pipe_is_kept_and_its_last_line_known() {
         let mut log = scratch("pipe");
         let mut writer = log.pipe().unwrap();
         writer.write_all(b"first\nlast words\n\n").unwrap();
         log.pump();
-        assert!(log.waits_for().is_some());
+        assert_eq!(log.waits_for().count(), 1);
         drop(writer);
         log.pump();
-        assert!(log.waits_for().is_none());
+        assert_eq!(log.waits_for().count(), 0);
         assert_eq!(log.last_line(), "last words");
         assert_eq!(fs::read_to_string(&log.path).unwrap(), "first\nlast words\n\n");
         fs::remove_dir_all(log.path.parent().unwrap()).unwrap();

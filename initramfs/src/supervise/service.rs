@@ -149,7 +149,7 @@ impl Service {
 
     /// What to wait for.
     pub(super) fn interests(&self) -> Vec<Interest<'_>> {
-        self.log.waits_for().map(|fd| (fd, PollFlags::IN)).into_iter().collect()
+        self.log.waits_for().map(|fd| (fd, PollFlags::IN)).collect()
     }
 
     /// Takes what it has said.
