@@ -1,6 +1,7 @@
 //! How the machine's processor is made: by the host's, or by translation.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::fs;
 
 /// What runs the guest's instructions.
@@ -11,6 +12,15 @@ pub enum Accelerator {
     Kvm,
     /// QEMU's translator: it works everywhere, about eight times slower.
     Tcg,
+}
+
+impl fmt::Display for Accelerator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "KVM",
+            Self::Tcg => "emulation",
+        })
+    }
 }
 
 impl Accelerator {

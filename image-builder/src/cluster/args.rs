@@ -140,6 +140,24 @@ pub(crate) enum BootMedium {
     Usb,
 }
 
+impl fmt::Display for FirmwareKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bios => "BIOS",
+            Self::Uefi => "UEFI",
+        })
+    }
+}
+
+impl fmt::Display for BootMedium {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cdrom => "CD",
+            Self::Usb => "USB stick",
+        })
+    }
+}
+
 /// A cluster's name on this host: letters, digits, `-` and `_`, because it names a folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

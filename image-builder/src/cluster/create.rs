@@ -169,8 +169,8 @@ impl Nascent {
     pub(crate) fn wait(&self, plan: &Plan, patience: Duration) -> Result<Vec<(NodeName, Duration)>> {
         let progress = Progress::new();
         let count = plan.nodes.len();
-        let stage =
-            progress.stage(&format!("waiting for {count} nodes ({:?}, {:?})", plan.firmware, plan.boot));
+        let nodes = if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") };
+        let stage = progress.stage(&format!("waiting for {nodes} ({}, {})", plan.firmware, plan.boot));
         let since = Instant::now();
         let answers = self.call_all(plan, patience);
         let mut waiting: Vec<NodeName> = plan.nodes.iter().map(|node| node.name).collect();
@@ -213,7 +213,7 @@ impl Nascent {
         let tail = self.cluster.console_tail(node, TAIL_LINES);
         let shown =
             if tail.is_empty() { "it has said nothing".to_owned() } else { format!("it said last:\n{tail}") };
-        error.context(format!("waiting for {node} on its console {shown}\n"))
+        error.context(format!("waiting for {node}; on its console {shown}\n"))
     }
 
     /// Lets the cluster live on without this program.

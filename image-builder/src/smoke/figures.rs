@@ -27,14 +27,8 @@ pub(crate) struct Figures {
 impl Figures {
     /// Nothing is measured yet.
     pub(crate) fn new(plan: &Plan) -> Self {
-        let machines = format!(
-            "{} nodes, {:?}, {:?}, {:?}",
-            plan.nodes.len(),
-            plan.firmware,
-            plan.boot,
-            plan.accelerator
-        );
-        let machines = machines.to_lowercase();
+        let Plan { nodes, firmware, boot, accelerator, .. } = plan;
+        let machines = format!("{}, {firmware} from {boot}, {accelerator}", nodes.len());
         Self { machines, joined: Vec::new(), unmoved_seconds: 0.0, moved_seconds: 0.0, moves: Vec::new() }
     }
 

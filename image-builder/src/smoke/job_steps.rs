@@ -119,6 +119,13 @@ fn moved_jobs(run: &Run) -> Result<Vec<ProcessView>> {
     Ok(processes)
 }
 
+/// Whether all jobs are there still, at home or as deputies.
+fn still_run(run: &Run) -> Result<bool> {
+    let pids: Vec<String> = run.jobs()?.pids.iter().map(|pid| format!("-d /proc/{pid}")).collect();
+    let script = format!("if [ {} ]; then echo yes; else echo no; fi", pids.join(" -a "));
+    Ok(run.home().shell(USER, &script)?.trim() == "yes")
+}
+
 /// Waits until enough jobs are away.
 pub(crate) fn balancer_moves_jobs(run: &mut Run) -> Result<String> {
     // They must be away long before they end, or nothing is gained.
@@ -133,6 +140,7 @@ pub(crate) fn balancer_moves_jobs(run: &mut Run) -> Result<String> {
             let says = |process: &&ProcessView| format!("{} is on {}", process.pid, process.node);
             return Ok(away.iter().map(says).collect::<Vec<_>>().join(", "));
         }
+        ensure!(still_run(run)?, "the jobs have ended, and only {} of them are on other nodes", away.len());
         ensure!(
             since.elapsed() < deadline,
             "after {} s only {} of the jobs are on other nodes",

@@ -187,6 +187,11 @@ fn evidence(run: &Run, cluster: &Cluster) -> String {
         }
         add(format!("{}: console", node.name), &cluster.console_tail(node.name, TAIL_LINES));
     }
+    for pid in run.jobs.iter().flat_map(|jobs| jobs.pids.iter().chain([&jobs.ticker])) {
+        let command = format!("brant why {pid} 2>&1 || true");
+        let said = run.home().shell(ROOT, &command).unwrap_or_else(|error| format!("{error:#}"));
+        add(format!("{}: brant why {pid}", run.home().name), &said);
+    }
     if let Some(terminal) = &run.terminal {
         add("the shell's terminal".to_owned(), &terminal.text_from(0));
     }
