@@ -90,11 +90,15 @@ fn chain(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
+/// What tools say when a disk is full.
+const SAID_WHEN_FULL: [&str; 3] =
+    ["No space left on device", "exceeds free space on media", "Disk quota exceeded"];
+
 /// The kind and the hints of an error; a full disk is recognised wherever it happened.
 fn judge(error: &anyhow::Error) -> (Kind, Vec<String>) {
     let full = error.chain().any(|link| {
         link.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::StorageFull)
-            || link.to_string().contains("No space left on device")
+            || SAID_WHEN_FULL.iter().any(|words| link.to_string().contains(words))
     });
     let advice = error.downcast_ref::<Advice>();
     if full {

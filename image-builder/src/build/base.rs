@@ -157,6 +157,7 @@ fn write_program(path: &Path, text: &str) -> anyhow::Result<()> {
 
 /// Tells a download that went wrong from the rest, by what apt says.
 fn explained(error: ChildError, archive: &Archive) -> anyhow::Error {
+    let error = without_chatter(error);
     let said = error.to_string();
     let mirror = archive.sources.first().map_or("the mirror", |(uri, _)| uri.as_str());
     let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
@@ -165,7 +166,7 @@ fn explained(error: ChildError, archive: &Archive) -> anyhow::Error {
         Advice::new(Kind::Network, format!("{what}: a package came broken from {mirror}")).hint(
             "build again in a while; a mirror in the middle of an update does that, and so does a bad proxy",
         )
-    } else if says(&["NO_PUBKEY", "is not signed", "invalid signature", "Missing key", "EXPKEYSIG"]) {
+    } else if says(&["NO_PUBKEY", "is not signed", "BADSIG", "Missing key", "EXPKEYSIG"]) {
         Advice::new(Kind::Network, format!("{what}: the signature of {mirror} is not Debian's"))
             .hint("check the mirror, and that the package debian-archive-keyring is up to date")
     } else if says(&[
@@ -175,19 +176,27 @@ fn explained(error: ChildError, archive: &Archive) -> anyhow::Error {
     ]) {
         Advice::new(Kind::Input, format!("{what}: Debian {SUITE} has not all of the profile's packages"))
             .hint("look at `packages` in the profile's `[debian]`")
-    } else if says(&[
-        "Failed to fetch",
-        "Could not resolve",
-        "Could not connect",
-        "Connection failed",
-        "Temporary failure",
-    ]) {
+    } else if says(&["Failed to fetch", "Could not resolve", "Could not connect", "Temporary failure"]) {
         Advice::new(Kind::Network, format!("{what}: fetching packages from {mirror}"))
             .hint("check the network, and build again")
     } else {
         Advice::new(Kind::Other, what)
     };
     anyhow::Error::new(error).context(advice)
+}
+
+/// The error without the lines that only tell what went well, and without the end of very long ones.
+fn without_chatter(error: ChildError) -> ChildError {
+    const CHATTER: [&str; 9] =
+        ["Get:", "Ign:", "Hit:", "I: ", "Fetched ", "Reading ", "Selecting ", "Unpacking ", "Setting up "];
+    match error {
+        ChildError::Failed { program, how, status, tail } => {
+            let telling = tail.lines().filter(|line| !CHATTER.iter().any(|word| line.starts_with(word)));
+            let lines: Vec<String> = telling.map(|line| line.chars().take(200).collect()).collect();
+            ChildError::Failed { program, how, status, tail: lines.join("\n") }
+        }
+        other => other,
+    }
 }
 
 #[cfg(test)]
