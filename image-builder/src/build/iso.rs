@@ -112,6 +112,8 @@ impl Medium {
             .arg(&self.esp)
             .args(["-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot"])
             .args(["--gpt_disk_guid", &root.facts().image_id])
+            .arg("--set_all_file_dates")
+            .arg(format!("={date}"))
             .arg("-o")
             .arg(out)
             .arg(&self.tree)

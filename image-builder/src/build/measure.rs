@@ -2,7 +2,7 @@
 
 use crate::interrupt;
 use anyhow::Context as _;
-use rustix::fs::{lgetxattr, llistxattr};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, lgetxattr, llistxattr, utimensat};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::Read;
@@ -41,6 +41,32 @@ pub(crate) fn tree(root: &Path, hash: &mut Sha256) -> anyhow::Result<()> {
             }
             names.sort_by(|a, b| b.cmp(a));
             pending.extend(names);
+        }
+    }
+    Ok(())
+}
+
+/// Gives everything below `root` that is newer than `date` (seconds since 1970) this date: what was written during the
+/// build must not differ from build to build.
+///
+/// # Errors
+/// A date cannot be set, or a signal asked to stop.
+pub(crate) fn clamp_dates(root: &Path, date: u64) -> anyhow::Result<()> {
+    let limit = i64::try_from(date).context("reading the date of the archive")?;
+    let stamp = Timespec { tv_sec: limit, tv_nsec: 0 };
+    let times = Timestamps { last_access: stamp, last_modification: stamp };
+    let mut pending = vec![root.to_owned()];
+    while let Some(path) = pending.pop() {
+        interrupt::check()?;
+        let dating = || format!("dating `{}`", path.display());
+        let about = path.symlink_metadata().with_context(dating)?;
+        if about.is_dir() {
+            for entry in fs::read_dir(&path).with_context(dating)? {
+                pending.push(entry.with_context(dating)?.path());
+            }
+        }
+        if about.mtime() >= limit {
+            utimensat(CWD, &path, &times, AtFlags::SYMLINK_NOFOLLOW).with_context(dating)?;
         }
     }
     Ok(())
@@ -91,6 +117,22 @@ mod tests {
         let mut hash = Sha256::new();
         tree(root, &mut hash).unwrap();
         hash.finalize().to_vec()
+    }
+
+    #[test]
+    fn only_what_is_newer_gets_the_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+        for path in [&old, &new] {
+            fs::write(path, "").unwrap();
+        }
+        let early = std::time::UNIX_EPOCH + std::time::Duration::from_secs(5);
+        File::options().write(true).open(&old).unwrap().set_modified(early).unwrap();
+        std::os::unix::fs::symlink("/no/such/file", folder.path().join("link")).unwrap();
+        clamp_dates(folder.path(), 1000).unwrap();
+        let date = |path: &Path| path.symlink_metadata().unwrap().mtime();
+        assert_eq!((date(&old), date(&new), date(&folder.path().join("link"))), (5, 1000, 1000));
+        assert_eq!(date(folder.path()), 1000);
     }
 
     #[test]

@@ -46,6 +46,8 @@ use std::io::Write;
 pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<()> {
     let plan = args.resolve()?;
     let progress = Progress::new();
+    // Modes on the image must not depend on the habits of whoever builds it.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     needs::check(&plan, args.install_host_tools, &progress)?;
     let draft = Draft::begin(&plan.output)?;
     needs::check_room(&plan)?;
@@ -120,7 +122,7 @@ fn root(
     root.lay_over(&plan.workspace.overlay())?;
     root.add_user()?;
     root.install(programs)?;
-    let root = root.seal(&plan.profile.name, format!("{:?}", plan.profile).as_bytes())?;
+    let root = root.seal(&plan.profile.name, format!("{:?}", plan.profile).as_bytes(), base.date)?;
     stage.done(&format!("image {}", root.facts().image_id));
     Ok(root)
 }

@@ -154,11 +154,11 @@ impl OpenRoot {
         chown(&home, Some(accounts::UID), Some(accounts::UID)).with_context(making)
     }
 
-    /// Measures the root and writes its name into it.
+    /// Measures the root, writes its name into it, and dates what was written during the build.
     ///
     /// # Errors
     /// Something cannot be read, or a signal asked to stop.
-    pub(crate) fn seal(self, profile: &str, inputs: &[u8]) -> anyhow::Result<SealedRoot> {
+    pub(crate) fn seal(self, profile: &str, inputs: &[u8], date: u64) -> anyhow::Result<SealedRoot> {
         let mut hash = Sha256::new();
         hash.update(inputs);
         measure::tree(&self.path, &mut hash)?;
@@ -171,6 +171,7 @@ impl OpenRoot {
         let path = self.path.join("usr/lib/brant/image.toml");
         let writing = || format!("writing `{}`", path.display());
         fs::write(&path, toml::to_string(&facts).with_context(writing)?).with_context(writing)?;
+        measure::clamp_dates(&self.path, date)?;
         Ok(SealedRoot { path: self.path, extras: self.extras, facts })
     }
 }
