@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 
 /// How often it is looked whether the process waits for input.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+/// Where in the kernel a process sleeps that reads its terminal, or waits for it among others.
+const INPUT_WAITS: [&str; 7] =
+    ["wait_woken", "n_tty_read", "do_select", "do_sys_poll", "do_poll", "ep_poll", "do_epoll_wait"];
 const CPU_EVERY: Duration = Duration::from_secs(1);
 
 enum Stage {
@@ -233,8 +236,7 @@ impl Capsule {
     /// Looks what the process is doing: whether it waits for its terminal, and what it has used.
     fn look(&mut self) -> Result<()> {
         let wchan = std::fs::read_to_string(format!("/proc/{}/wchan", self.pid)).unwrap_or_default();
-        let wants = ["n_tty_read", "do_select", "do_sys_poll", "do_poll", "ep_poll", "do_epoll_wait"]
-            .contains(&wchan.trim());
+        let wants = INPUT_WAITS.contains(&wchan.trim());
         if wants != self.wanted_input {
             self.wanted_input = wants;
             self.say(&FromTarget::WantsInput(wants))?;
