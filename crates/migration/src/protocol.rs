@@ -11,6 +11,9 @@ pub const MOST: usize = 1 << 20;
 /// How much of an image file goes into one message, bytes.
 pub const CHUNK: usize = 256 << 10;
 
+/// What the deputy types into a terminal in line mode for its end of file, or to end a line without a line feed.
+pub const END_OF_FILE: u8 = 4;
+
 /// One stay of one process on another node; random, made by the home node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SessionId(pub u64);

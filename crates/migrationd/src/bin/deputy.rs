@@ -4,7 +4,7 @@
 //! child: same process id, parent, group, session, terminal and owner. The deputy hands signals and what is typed to
 //! the process where it runs, writes what it says to the terminal, and ends as it ends.
 
-use brant_migration::protocol::{End, FromDeputy, Size, ToDeputy};
+use brant_migration::protocol::{END_OF_FILE, End, FromDeputy, Size, ToDeputy};
 use brant_migrationd::wire;
 use brant_sys::process;
 use brant_sys::pty::window_size;
@@ -104,9 +104,14 @@ impl Deputy {
         let mut typed = [0; 4096];
         let Some(file) = terminal else { return Ok(()) };
         match file.read(&mut typed) {
-            // End of file, as typed by Ctrl-D: the raw inner terminal takes it as that character.
-            Ok(0) => wire::send(&mut self.daemon, &FromDeputy::Input(vec![4])),
-            Ok(length) => wire::send(&mut self.daemon, &FromDeputy::Input(typed[..length].to_vec())),
+            Ok(length) => {
+                let mut typed = typed[..length].to_vec();
+                // By lines, what does not end in a line feed was ended by Ctrl-D; nothing at all is end of file.
+                if by_lines(file) && typed.last() != Some(&b'\n') {
+                    typed.push(END_OF_FILE);
+                }
+                wire::send(&mut self.daemon, &FromDeputy::Input(typed))
+            }
             // The terminal has gone, or is no longer ours to read; the signals say the rest.
             Err(_) => {
                 self.wants_input = false;
@@ -151,4 +156,9 @@ impl Deputy {
             None => Ok(()),
         }
     }
+}
+
+fn by_lines(terminal: &File) -> bool {
+    use rustix::termios::{LocalModes, tcgetattr};
+    tcgetattr(terminal).is_ok_and(|modes| modes.local_modes.contains(LocalModes::ICANON))
 }

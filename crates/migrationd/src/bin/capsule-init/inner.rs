@@ -146,7 +146,7 @@ impl Capsule {
 
     fn hold(&mut self) -> Result<()> {
         let (criu, _) = self.hook.accept().context("taking CRIU's hook")?;
-        self.terminal.make_raw()?;
+        self.terminal.make_transparent()?;
         self.stage = Stage::Held(criu);
         self.say(&FromTarget::RestoredStopped)
     }

@@ -1,14 +1,29 @@
-//! The capsule's inner terminal. The outer one, at home, does echo, lines and Ctrl-C; the inner one is raw.
+//! The capsule's inner terminal. The outer one, at home, does echo, editing and Ctrl-C; the inner one hands lines (or
+//! bytes, where the process has asked for those) through as they are.
 
 use anyhow::{Context, Result};
 use brant_migration::protocol::Size;
 use brant_sys::namespace::take_terminal;
 use brant_sys::pty::{Pty, WindowSize, set_window_size};
 use rustix::io::Errno;
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Keys that a terminal in line mode acts on; the outer one has done so already.
+const EDITING: [SpecialCodeIndex; 6] = [
+    SpecialCodeIndex::VEOL,
+    SpecialCodeIndex::VEOL2,
+    SpecialCodeIndex::VERASE,
+    SpecialCodeIndex::VKILL,
+    SpecialCodeIndex::VLNEXT,
+    SpecialCodeIndex::VWERASE,
+];
+/// A key that does not exist (`_POSIX_VDISABLE`).
+const DISABLED: u8 = 0;
+/// What the deputy sends for end of file.
+const END_OF_FILE: u8 = brant_migration::protocol::END_OF_FILE;
 
 /// The master side, and the slave until the process has it.
 pub(crate) struct Terminal {
@@ -28,11 +43,23 @@ impl Terminal {
         Ok((terminal, slave))
     }
 
-    /// Makes it raw; CRIU has given it the modes of the outer one.
-    pub(crate) fn make_raw(&self) -> Result<()> {
+    /// Makes it hand everything through; CRIU has given it the modes of the outer one. Whether it works by lines stays,
+    /// for only then can end of file be typed.
+    pub(crate) fn make_transparent(&self) -> Result<()> {
         let mut modes = tcgetattr(&self.master).context("reading the terminal's modes")?;
+        let lines = modes.local_modes & LocalModes::ICANON;
+        let codes = modes.special_codes.clone();
         modes.make_raw();
-        tcsetattr(&self.master, OptionalActions::Now, &modes).context("making the terminal raw")
+        modes.local_modes |= lines;
+        // A process that reads bytes keeps its own VMIN and VTIME; one that reads lines knows no key but end of file.
+        modes.special_codes = codes;
+        if !lines.is_empty() {
+            for key in EDITING {
+                modes.special_codes[key] = DISABLED;
+            }
+            modes.special_codes[SpecialCodeIndex::VEOF] = END_OF_FILE;
+        }
+        tcsetattr(&self.master, OptionalActions::Now, &modes).context("making the terminal transparent")
     }
 
     /// Gives it another size; the process gets `SIGWINCH`.
