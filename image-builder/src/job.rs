@@ -34,6 +34,13 @@ impl Job {
         Self { tool: tool.own_group(), program: name }
     }
 
+    /// Names the program differently in errors, when it only starts the one that matters.
+    #[must_use]
+    pub(crate) fn called(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.program);
+        self
+    }
+
     /// Adds one argument.
     #[must_use]
     pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {

@@ -63,13 +63,18 @@ impl Programs {
         let mut packages: Vec<&str> = PROGRAMS.iter().map(|(package, _, _)| *package).collect();
         packages.dedup();
         let folder = workspace.target().join("node");
-        // crate paths in panic messages must not tell where the image was built
-        let flags =
-            format!("-C target-feature=+crt-static --remap-path-prefix={}=brant", workspace.root().display());
+        // Paths in panic messages must not tell where the image was built.
+        let home = cargo_home().map(|home| format!("--remap-path-prefix={}=cargo", home.display()));
+        let here = format!("--remap-path-prefix={}=brant", workspace.root().display());
+        let flags: Vec<String> = ["-C".to_owned(), "target-feature=+crt-static".to_owned(), here]
+            .into_iter()
+            .chain(home)
+            .collect();
         let cargo = cargo().context("looking for cargo")?;
         let job = match Invoker::find() {
             // as the person behind `sudo`, whose toolchain and source tree it is
             Some(invoker) => Job::new("setpriv")
+                .called("cargo")
                 .args(invoker.setpriv())
                 .env("HOME", invoker.home())
                 .env("USER", invoker.name())
@@ -78,7 +83,7 @@ impl Programs {
             None => Job::new(cargo),
         };
         job.cwd(workspace.root())
-            .env("RUSTFLAGS", flags)
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
             .env("CARGO_TERM_COLOR", "never")
             .args(["build", "--locked", "--profile", "node", "--bins", "--target", TARGET, "--target-dir"])
             .arg(&folder)
@@ -104,4 +109,10 @@ pub(crate) fn cargo() -> Option<PathBuf> {
     let home = || Invoker::find().map(|invoker| invoker.home().join(".cargo/bin/cargo"));
     let running = std::env::var_os("CARGO").map(PathBuf::from);
     running.or_else(|| host::find("cargo")).or_else(home).filter(|cargo| cargo.is_file())
+}
+
+/// Where cargo keeps the sources of crates.
+fn cargo_home() -> Option<PathBuf> {
+    let home = || Invoker::find().map(|invoker| invoker.home().to_owned()).or_else(std::env::home_dir);
+    std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(home()?.join(".cargo")))
 }
