@@ -21,7 +21,7 @@ const PATIENCE_WITH_JOBS: u32 = 6;
 /// Writes the logs and measures how fast one job is here.
 pub(crate) fn write_logs(run: &mut Run) -> Result<String> {
     let home = run.home();
-    home.shell(USER, &format!("mkdir -p {FOLDER}"))?;
+    home.shell(USER, &format!("rm -rf {FOLDER} && mkdir {FOLDER}"))?;
     for (name, content) in [("access-log.awk", ACCESS_LOG), ("crunch.awk", CRUNCH), ("ticker.pl", TICKER)] {
         home.put(USER, &format!("{FOLDER}/{name}"), content)?;
     }
@@ -187,17 +187,18 @@ pub(crate) fn jobs_end_well(run: &mut Run) -> Result<String> {
     let limit = makespan_limit(run);
     let (terminal, jobs) = (run.terminal()?, run.jobs()?);
     let pids: Vec<String> = jobs.pids.iter().map(ToString::to_string).collect();
+    // The shell tells a job's status once, so it is asked of each in turn.
     let from = terminal.type_line(&format!(
-        "wait {}; read end rest < /proc/uptime; echo \"<\"\"end> $begin $end <\"\"/end>\"",
+        "for pid in {}; do wait $pid; echo \"<\"\"status $pid $?>\"; done; read end rest < /proc/uptime; \
+         echo \"<\"\"end> $begin $end <\"\"/end>\"",
         pids.join(" ")
     ))?;
     let said = terminal.wait_for("</end>", from, limit)?;
     let times = said.split_once("<end>").and_then(|(_, rest)| rest.split_once("</end>"));
     let moved_seconds = difference(times.context("looking for the times in what the shell said")?.0)?;
     terminal.type_line(&format!(
-        "touch ticker.stop; wait; for pid in {} {}; do wait $pid; echo \"<\"\"status $pid $?>\"; done; echo \"<\"\"waited>\"",
-        pids.join(" "),
-        jobs.ticker
+        "touch ticker.stop; wait {ticker}; echo \"<\"\"status {ticker} $?>\"; wait; echo \"<\"\"waited>\"",
+        ticker = jobs.ticker
     ))?;
     let said = terminal.wait_for("<waited>", from, run.patience.of(ANSWER))?;
     for pid in jobs.pids.iter().chain([&jobs.ticker]) {
