@@ -1,6 +1,8 @@
 //! The steps about the main job: four crunching jobs and a ticker in a shell on node 1.
 
 use crate::smoke::Run;
+use crate::smoke::figures::Makespan;
+use crate::smoke::host_load::Ticks;
 use crate::smoke::node::{ROOT, USER};
 use crate::smoke::terminal::Terminal;
 use crate::smoke::workload::{
@@ -56,8 +58,9 @@ pub(crate) fn run_unmoved(run: &mut Run) -> Result<String> {
     script.push_str(
         "for pid in $pids; do wait $pid || exit 1; done\nread end rest < /proc/uptime; echo $begin $end\n",
     );
+    let began = Ticks::now(run.keeper);
     let said = run.home().shell_within(ROOT, &script, b"", makespan_limit(run))?;
-    run.figures.unmoved_seconds = difference(&said)?;
+    run.figures.unmoved = Makespan::new(difference(&said)?, began.others_until(Ticks::now(run.keeper)));
     let mut reference = Vec::new();
     for day in 1..=JOBS {
         let output = run.home().shell(ROOT, &format!("cat ~{USER}/{FOLDER}/unmoved.{day}"))?;
@@ -66,7 +69,7 @@ pub(crate) fn run_unmoved(run: &mut Run) -> Result<String> {
     if let Some(jobs) = &mut run.jobs {
         jobs.reference = reference;
     }
-    Ok(format!("{:.1} s", run.figures.unmoved_seconds))
+    Ok(format!("{:.1} s", run.figures.unmoved.seconds))
 }
 
 /// How long the four jobs may take together.
@@ -89,6 +92,7 @@ pub(crate) fn start_in_a_shell(run: &mut Run) -> Result<String> {
     let start = terminal.type_line(&format!("cd {FOLDER} && echo \"<\"\"here>\""))?;
     terminal.wait_for("<here>", start, answer)?;
     let mut jobs = run.jobs.take().unwrap_or_default();
+    run.jobs_began = Ticks::now(run.keeper);
     terminal.type_line("read begin rest < /proc/uptime")?;
     for day in 1..=JOBS {
         terminal.type_line(&format!("{} &", jobs.command(day, "moved")))?;
@@ -194,6 +198,7 @@ pub(crate) fn jobs_end_well(run: &mut Run) -> Result<String> {
         pids.join(" ")
     ))?;
     let said = terminal.wait_for("</end>", from, limit)?;
+    let others = run.jobs_began.others_until(Ticks::now(run.keeper));
     let times = said.split_once("<end>").and_then(|(_, rest)| rest.split_once("</end>"));
     let moved_seconds = difference(times.context("looking for the times in what the shell said")?.0)?;
     terminal.type_line(&format!(
@@ -207,7 +212,7 @@ pub(crate) fn jobs_end_well(run: &mut Run) -> Result<String> {
     }
     let all = terminal.text_from(0);
     ensure!(!all.contains("Stopped"), "the shell saw a stopped job:\n{all}");
-    run.figures.moved_seconds = moved_seconds;
+    run.figures.moved = Makespan::new(moved_seconds, others);
     Ok(format!("after {moved_seconds:.1} s"))
 }
 

@@ -6,6 +6,7 @@
 mod args;
 mod cluster_steps;
 mod figures;
+mod host_load;
 mod ideal;
 mod job_steps;
 mod node;
@@ -22,6 +23,7 @@ use crate::failure::{Advice, Kind};
 use crate::progress::Progress;
 use anyhow::{Context, Result};
 use figures::Figures;
+use host_load::Ticks;
 use node::{Node, ROOT};
 use patience::Patience;
 use std::io::Write;
@@ -59,6 +61,8 @@ struct Run {
     patience: Patience,
     job_seconds: u32,
     host: ideal::Host,
+    keeper: Option<i32>,
+    jobs_began: Ticks,
     jobs: Option<Jobs>,
     terminal: Option<Terminal>,
     figures: Figures,
@@ -155,6 +159,8 @@ impl Stage {
                 cpus: self.plan.cpus,
                 processors: create::processors(),
             },
+            keeper: self.cluster.keeper().ok().flatten(),
+            jobs_began: Ticks::default(),
             jobs: None,
             terminal: None,
             figures: Figures::new(&self.plan),
