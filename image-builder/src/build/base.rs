@@ -28,7 +28,9 @@ const HOOK: &str = include_str!("base-hook.sh");
 const KEPT: usize = 3;
 
 /// Nothing on a node reads these; licences stay, as they must.
-const DPKG_OPTIONS: [&str; 7] = [
+const DPKG_OPTIONS: [&str; 8] = [
+    // A root that a power cut spoils is made again.
+    "force-unsafe-io",
     "path-exclude=/usr/share/doc/*",
     "path-include=/usr/share/doc/*/copyright",
     "path-exclude=/usr/share/info/*",

@@ -1,5 +1,6 @@
 //! The place where a build works: one at a time per source tree, gone when the build ends.
 
+use crate::interrupt;
 use crate::invoker;
 use crate::progress::Progress;
 use crate::workspace::Workspace;
@@ -7,9 +8,10 @@ use anyhow::Context as _;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A locked cache folder and an empty work folder; dropped, the work folder is removed.
 #[derive(Debug)]
@@ -75,15 +77,24 @@ fn lock(path: &Path, progress: &Progress) -> anyhow::Result<File> {
         .truncate(false)
         .open(path)
         .with_context(locking)?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
-        let mut holder = String::new();
-        file.read_to_string(&mut holder).with_context(locking)?;
-        progress.say(&format!(
-            "another build (process {}) is at work in this tree; waiting for it",
-            holder.trim()
-        ));
-        flock(&file, FlockOperation::LockExclusive).with_context(locking)?;
+    let mut announced = false;
+    // Asked for again and again, not waited for in the kernel: Ctrl-C must end the wait.
+    while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if error != Errno::WOULDBLOCK {
+            return Err(std::io::Error::from(error)).with_context(locking);
+        }
+        if !announced {
+            let mut holder = String::new();
+            file.read_to_string(&mut holder).with_context(locking)?;
+            let holder = holder.trim();
+            progress
+                .say(&format!("another build (process {holder}) is at work in this tree; waiting for it"));
+            announced = true;
+        }
+        interrupt::check()?;
+        std::thread::sleep(Duration::from_millis(200));
     }
+    file.rewind().with_context(locking)?;
     invoker::give(path);
     file.set_len(0).with_context(locking)?;
     writeln!(file, "{}", std::process::id()).with_context(locking)?;
