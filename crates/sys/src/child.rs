@@ -168,12 +168,16 @@ impl Tool {
         self
     }
 
-    /// Makes the child a session leader with its standard input as controlling terminal, if it is one.
+    /// Makes the child a session leader with its standard input as controlling terminal, if it is one. It heeds every
+    /// signal: what a parent in the background ignores (Ctrl-C) is meant for the child's own terminal.
     #[must_use]
     pub fn new_session(mut self) -> Self {
         // SAFETY: only async-signal-safe calls, no allocation, between fork and exec.
         unsafe {
             self.command.pre_exec(|| {
+                for signal in 1..=31 {
+                    libc::signal(signal, libc::SIG_DFL);
+                }
                 libc::setsid();
                 libc::ioctl(0, libc::TIOCSCTTY, 0);
                 Ok(())
