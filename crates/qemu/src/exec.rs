@@ -1,6 +1,8 @@
 //! The workstation's end of the exec channel: commands in a running machine, without its network.
 
-use brant_types::exec::{Ending, FrameError, HostDecoder, Message, Start, ToGuest, ToHost, preamble};
+use brant_types::exec::{
+    Ending, FrameError, HostDecoder, MAX_MESSAGE, Message, Start, ToGuest, ToHost, preamble,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{Errno, read, write};
@@ -29,6 +31,9 @@ pub enum ExecError {
     /// Its exec service has not answered in time; nothing was started.
     #[error("the machine's exec service has not answered within {} s", .0.as_secs())]
     Silent(Duration),
+    /// The command and its environment do not fit in a message; nothing was sent.
+    #[error("the command with its arguments and environment has {0} bytes, and {MAX_MESSAGE} are allowed")]
+    TooLong(usize),
     /// The command was refused; nothing ran.
     #[error("the machine refused: {reason}")]
     Refused {
@@ -91,7 +96,21 @@ impl Channel {
         Err(ExecError::Silent(patience))
     }
 
-    /// Queues a message; [`Channel::turn`] sends it.
+    /// Queues the start of the channel's one command.
+    ///
+    /// # Errors
+    /// [`ExecError::TooLong`].
+    pub fn start(&mut self, start: Start) -> Result<(), ExecError> {
+        let message = ToGuest::Start(start);
+        let length = message.to_parts().1.len();
+        if length > MAX_MESSAGE {
+            return Err(ExecError::TooLong(length));
+        }
+        self.queue(&message);
+        Ok(())
+    }
+
+    /// Queues a message for the command that was started; [`Channel::turn`] sends it.
     pub fn queue(&mut self, message: &ToGuest) {
         let mut frames = Vec::new();
         message.encode(&mut frames);
@@ -175,7 +194,7 @@ pub struct Output {
 pub fn run(machine: &Path, start: Start, input: &[u8], deadline: Duration) -> Result<Output, ExecError> {
     let since = Instant::now();
     let mut channel = Channel::open(machine, deadline)?;
-    channel.queue(&ToGuest::Start(start));
+    channel.start(start)?;
     for piece in input.chunks(brant_types::exec::MAX_PIECE) {
         channel.queue(&ToGuest::Input(piece.to_vec()));
     }

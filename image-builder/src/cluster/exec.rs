@@ -30,7 +30,7 @@ pub(crate) fn run(args: &ExecArgs) -> Result<ExitCode> {
         Err(ExecError::Off(_)) => return Err(anyhow!("{} is off", args.node.node)),
         channel => channel.with_context(|| format!("reaching {}", args.node.node))?,
     };
-    channel.queue(&ToGuest::Start(start(args)));
+    channel.start(start(args)).with_context(|| format!("starting a command in {}", args.node.node))?;
     let stdin = io::stdin();
     let raw = (args.terminal && is_terminal(&stdin)).then(|| RawMode::enter(stdin.as_fd()));
     let _restored_at_the_end = raw.transpose().context("switching the terminal to raw mode")?;

@@ -31,14 +31,15 @@ impl Terminal {
     /// Logs a user in and starts an interactive shell.
     pub(crate) fn open(machine: &Path, user: &str, patience: Duration) -> Result<Self> {
         let mut channel_to_node = Channel::open(machine, patience).context("opening a terminal")?;
-        channel_to_node.queue(&ToGuest::Start(Start {
+        let started = channel_to_node.start(Start {
             arguments: vec!["bash".into(), "-l".into()],
             // A plain terminal, so that nothing but text is written down.
             environment: vec![("TERM".into(), "dumb".into())],
             user: user.to_owned(),
             terminal: Some(SIZE),
             ..Start::default()
-        }));
+        });
+        started.context("starting a shell on a terminal")?;
         let (keys, typed) = channel();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let writes_down = Arc::clone(&seen);

@@ -96,6 +96,8 @@ impl Client<'_> {
         if let Err(error) = understood {
             eprintln!("exec-service: hanging up a client: {error}");
             self.hang_up();
+            // So that a client of another version does not wait for ever.
+            self.say(&ToHost::Refused { status: 126, reason: error.to_string() });
         }
         Ok(true)
     }

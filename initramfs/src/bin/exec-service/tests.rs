@@ -51,7 +51,7 @@ struct Command {
 impl Command {
     fn start(machine: &Path, start: Start) -> Self {
         let mut channel = Channel::open(machine, PATIENCE).unwrap();
-        channel.queue(&ToGuest::Start(start));
+        channel.start(start).unwrap();
         let mut command = Self { channel, pid: 0, said: Vec::new(), ending: None };
         command.listen(|command| command.pid != 0);
         command
@@ -239,4 +239,28 @@ fn a_machine_that_is_off_or_silent_is_told_apart() {
     let _listener = UnixListener::bind(folder.path().join("exec.0")).unwrap();
     let silent = run(folder.path(), shell("true"), b"", Duration::from_millis(300)).unwrap_err();
     assert!(matches!(silent, ExecError::Silent(_)), "{silent:?}");
+}
+
+#[test]
+fn a_command_that_is_too_long_is_refused_before_it_is_sent() {
+    let long = Start { arguments: vec!["echo".into(), "x".repeat(1 << 20).into()], ..shell("") };
+    let refused = run(machine().path(), long, b"", PATIENCE).unwrap_err();
+    assert!(matches!(refused, ExecError::TooLong(_)), "{refused:?}");
+}
+
+#[test]
+fn a_client_that_cannot_be_understood_is_told_so() {
+    let machine = machine();
+    let mut command = Channel::open(machine.path(), PATIENCE).unwrap();
+    // Longer than any message may be.
+    command.queue(&ToGuest::Input(vec![0; 2 << 20]));
+    let since = Instant::now();
+    loop {
+        assert!(since.elapsed() < PATIENCE);
+        let messages = command.turn(None, Some(Duration::from_millis(100))).unwrap().messages;
+        if let Some(ToHost::Refused { reason, .. }) = messages.first() {
+            assert!(reason.contains("too long"), "{reason}");
+            return;
+        }
+    }
 }
