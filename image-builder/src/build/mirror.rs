@@ -1,4 +1,4 @@
-//! Which Debian mirror to build from: the profile's, else the one the host's apt uses, else Debian's own.
+//! Which Debian mirror to build from: the profile's, else the one the host's apt uses, else mmdebstrap's own default.
 
 use crate::failure::{Advice, Kind};
 use crate::interrupt;
@@ -14,11 +14,6 @@ use super::release::{Release, hex};
 
 /// The release of Debian that images are made of.
 pub(crate) const SUITE: &str = "trixie";
-/// Debian's own mirrors, for hosts that know no other.
-pub(crate) const DEFAULT_MAIN: &str = "http://deb.debian.org/debian";
-/// The same for the security suite.
-pub(crate) const DEFAULT_SECURITY: &str = "http://deb.debian.org/debian-security";
-
 /// How Debian labels its main archive.
 const MAIN: &str = "Debian";
 /// How Debian labels its security archive.
@@ -30,7 +25,7 @@ const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
 /// What to build from, and in which state it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Archive {
-    /// Mirror and suite, the main suite first.
+    /// Mirror and suite, the main suite first; none when mmdebstrap is to choose, on a host whose apt knows no mirror.
     pub sources: Vec<(String, String)>,
     /// A digest of the package lists; whoever has the same has the same packages.
     pub state: String,
@@ -45,8 +40,11 @@ pub(crate) struct Archive {
 pub(crate) fn survey(debian: &Debian, work: &Path, stage: &Stage) -> anyhow::Result<Archive> {
     let host =
         if debian.mirror.is_some() && debian.security_mirror.is_some() { Vec::new() } else { host_mirrors() };
-    let main = candidates(debian.mirror.as_ref(), &host, MAIN, DEFAULT_MAIN);
-    let security = candidates(debian.security_mirror.as_ref(), &host, SECURITY, DEFAULT_SECURITY);
+    let main = candidates(debian.mirror.as_ref(), &host, MAIN);
+    let security = candidates(debian.security_mirror.as_ref(), &host, SECURITY);
+    if main.is_empty() {
+        return Ok(left_to_mmdebstrap());
+    }
     let mut tried = Vec::new();
     let Some((main, release)) = first_that_has(&main, SUITE, MAIN, work, stage, &mut tried)? else {
         return Err(unreachable(&tried));
@@ -63,6 +61,15 @@ pub(crate) fn survey(debian: &Debian, work: &Path, stage: &Stage) -> anyhow::Res
     Ok(summed_up(found))
 }
 
+/// Nobody knows beforehand what mmdebstrap will find: what it found is good for a day.
+fn left_to_mmdebstrap() -> Archive {
+    const DAY: u64 = 24 * 60 * 60;
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let date = now - now % DAY;
+    Archive { sources: Vec::new(), state: hex(&Sha256::digest(date.to_be_bytes())), date }
+}
+
 fn summed_up(found: Vec<((String, String), Release)>) -> Archive {
     let mut state = Sha256::new();
     for ((_, suite), release) in &found {
@@ -76,14 +83,13 @@ fn summed_up(found: Vec<((String, String), Release)>) -> Archive {
     }
 }
 
-/// A mirror that somebody named is the only candidate; else the host's, in their order, and then Debian's own.
-fn candidates(named: Option<&String>, host: &[HostMirror], label: &str, default: &str) -> Vec<String> {
+/// A mirror that somebody named is the only candidate; else the host's, in their order.
+fn candidates(named: Option<&String>, host: &[HostMirror], label: &str) -> Vec<String> {
     if let Some(named) = named {
         return vec![named.clone()];
     }
     let fits = |mirror: &&HostMirror| mirror.label.is_empty() || mirror.label == label;
     let mut all: Vec<String> = host.iter().filter(fits).map(|mirror| mirror.uri.clone()).collect();
-    all.push(default.to_owned());
     let mut seen = BTreeSet::new();
     all.retain(|uri| seen.insert(uri.clone()));
     all
@@ -160,7 +166,7 @@ fn host_mirrors() -> Vec<HostMirror> {
         .args(["indextargets", "--format", "$(REPO_URI)|$(ORIGIN)|$(LABEL)", "Created-By: Packages"])
         .watch(|_| {});
     let Ok(listed) = listed else {
-        return Vec::new(); // an apt with no configuration to speak of; Debian's own mirror is asked then
+        return Vec::new(); // an apt with no configuration to speak of
     };
     let mirrors = of_debian(&String::from_utf8_lossy(&listed));
     let resolved = mirrors.into_iter().flat_map(|HostMirror { uri, label }| {
@@ -196,22 +202,22 @@ fn resolve_list(uri: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const LISTED: &str = "http://deb.debian.org/debian/|Debian|Debian\nhttps://packages.example/apt/|Example|Example\n\
-        http://deb.debian.org/debian/|Debian|Debian\nhttp://host.example/security/|Debian|Debian-Security\n\
+    const LISTED: &str = "http://one.example/debian/|Debian|Debian\nhttps://packages.example/apt/|Example|Example\n\
+        http://one.example/debian/|Debian|Debian\nhttp://host.example/security/|Debian|Debian-Security\n\
         http://new.example/debian/||\n";
 
     #[test]
     fn mirrors_of_others_are_left_alone_and_debians_are_asked_once() {
         let host = of_debian(LISTED);
-        assert_eq!(candidates(None, &host, MAIN, DEFAULT_MAIN), [DEFAULT_MAIN, "http://new.example/debian"]);
-        let security = candidates(None, &host, SECURITY, DEFAULT_SECURITY);
-        assert_eq!(security, ["http://host.example/security", "http://new.example/debian", DEFAULT_SECURITY]);
+        assert_eq!(candidates(None, &host, MAIN), ["http://one.example/debian", "http://new.example/debian"]);
+        let security = candidates(None, &host, SECURITY);
+        assert_eq!(security, ["http://host.example/security", "http://new.example/debian"]);
     }
 
     #[test]
     fn a_named_mirror_is_the_only_candidate() {
         let named = "http://mirror.example/debian".to_owned();
-        assert_eq!(candidates(Some(&named), &of_debian(LISTED), MAIN, DEFAULT_MAIN), [named]);
+        assert_eq!(candidates(Some(&named), &of_debian(LISTED), MAIN), [named]);
     }
 
     #[test]

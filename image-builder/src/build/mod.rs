@@ -100,7 +100,7 @@ fn base(plan: &Plan, bench: &Bench, progress: &Progress) -> anyhow::Result<Base>
             return Ok(base);
         }
     };
-    stage.done(&archive.sources[0].0);
+    stage.done(archive.sources.first().map_or("none is known here; mmdebstrap chooses", |(uri, _)| uri));
     if let Some(base) = base::cached(&plan.profile, Some(&archive), bench) {
         return Ok(base);
     }

@@ -15,11 +15,9 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 /// Files that differ from build to build, or that only the build needs; on a node they are made anew or not missed.
-const LEFT_BEHIND: [&str; 17] = [
+const LEFT_BEHIND: [&str; 15] = [
     "etc/.pwd.lock",
     "etc/apt/apt.conf.d/99mmdebstrap",
-    "etc/apt/sources.list",
-    "etc/apt/sources.list.d/0000mmdebstrap.list",
     "etc/dpkg/dpkg.cfg.d/99mmdebstrap",
     "etc/group-",
     "etc/gshadow-",
