@@ -50,6 +50,11 @@ pub(super) fn write(root: &NewRoot, facts: &BootFacts) -> Result<()> {
     )?;
     // The same, and large, on every node, so that a process keeps its PID wherever it moves.
     put(Path::new("/proc/sys/kernel/pid_max"), "4194304")?;
+    // Debian's ping has no capability; this lets every user send echo requests.
+    put(Path::new("/proc/sys/net/ipv4/ping_group_range"), "0 2147483647")?;
+    // What a guest writes is seen at home within a few seconds, not after half a minute.
+    put(Path::new("/proc/sys/vm/dirty_expire_centisecs"), "300")?;
+    put(Path::new("/proc/sys/vm/dirty_writeback_centisecs"), "100")?;
     report::say(&format!(
         "this node is {name}, root mounted {:.1} s after the kernel's start",
         facts.root_mounted_at
