@@ -12,6 +12,7 @@ mod job_steps;
 mod node;
 mod patience;
 mod terminal;
+mod tie_steps;
 mod workload;
 
 pub(crate) use args::SmokeArgs;
@@ -53,6 +54,8 @@ const STEPS: &[Step] = &[
     ("at least two jobs have computed mostly on other nodes", job_steps::jobs_computed_elsewhere),
     ("the counts are those of the unmoved run, and no job was started again", job_steps::counts_are_equal),
     ("the ticker's lines are all there, once each, in order", job_steps::ticker_lost_nothing),
+    ("signals sent at home reach processes that are away", tie_steps::signals_reach_it),
+    ("a home node that loses its power takes its guests along", tie_steps::home_takes_its_guests_along),
 ];
 
 /// What the steps know of each other.
@@ -66,6 +69,8 @@ struct Run {
     jobs: Option<Jobs>,
     terminal: Option<Terminal>,
     figures: Figures,
+    /// Whether the cluster is somebody else's.
+    attached: bool,
 }
 
 impl Run {
@@ -163,6 +168,7 @@ impl Stage {
             jobs_began: Ticks::default(),
             jobs: None,
             terminal: None,
+            attached: args.attach,
             figures: Figures::new(&self.plan),
         }
     }
