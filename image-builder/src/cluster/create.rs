@@ -2,6 +2,7 @@
 
 use crate::cluster::args::{CreateArgs, FirmwareKind, MachineArgs, NodeName};
 use crate::cluster::firmware;
+use crate::cluster::joining;
 use crate::cluster::keeper::{FAILED, RELEASE, STARTED};
 use crate::cluster::state::{Cluster, Clusters, Plan, PlannedNode};
 use crate::failure::{Advice, Kind};
@@ -36,7 +37,9 @@ pub(crate) fn run(args: &CreateArgs) -> Result<()> {
     let plan = plan(args)?;
     let patience = args.timeout.map_or_else(|| patience(&plan), Duration::from_secs);
     let nascent = Nascent::start(&plan)?;
-    nascent.wait(&plan, patience)?;
+    let answered = nascent.wait(&plan, patience)?;
+    let booted = answered.iter().map(|(_, took)| *took).max().unwrap_or_default();
+    joining::wait(&nascent, &plan, booted)?;
     nascent.release()?;
     let option =
         if plan.name.to_string() == "default" { String::new() } else { format!("--name {} ", plan.name) };

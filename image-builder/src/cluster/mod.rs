@@ -6,9 +6,12 @@ pub(crate) mod create;
 mod destroy;
 mod exec;
 mod firmware;
+pub(crate) mod joining;
 mod keeper;
 mod kill;
 mod list;
+pub(crate) mod node;
+pub(crate) mod patience;
 pub(crate) mod state;
 
 use args::ClusterArgs;

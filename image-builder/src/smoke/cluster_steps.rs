@@ -1,30 +1,19 @@
 //! The steps about the cluster itself.
 
+use crate::cluster::joining;
+use crate::cluster::node::ROOT;
 use crate::smoke::Run;
-use crate::smoke::node::ROOT;
 use anyhow::{Context, Result, bail};
-use brant_types::agent::{ClusterView, NodeState};
+use brant_types::agent::ClusterView;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// From the last node's answer until all have joined, on a PC of today.
-const JOINING: Duration = Duration::from_secs(15);
+/// Until the last change is on all nodes, on a PC of today.
+const AGREEING: Duration = Duration::from_secs(15);
 
 /// Waits until each node's list is complete, and notes when each has joined.
 pub(crate) fn nodes_list_each_other(run: &mut Run) -> Result<String> {
-    let views = run.patience.wait(JOINING, || {
-        let views: Vec<ClusterView> = run.nodes.iter().map(|node| node.nodes()).collect::<Result<_>>()?;
-        for (node, view) in run.nodes.iter().zip(&views) {
-            let alive = view.nodes.iter().filter(|member| member.state == NodeState::Alive).count();
-            if alive != run.nodes.len() {
-                bail!("{} lists {alive} living nodes, not {}", node.name, run.nodes.len());
-            }
-            if view.nodes.iter().map(|member| member.id).ne(views[0].nodes.iter().map(|member| member.id)) {
-                bail!("{} lists other nodes than {}", node.name, run.home().name);
-            }
-        }
-        Ok(views)
-    })?;
+    let views = joining::lists(&run.nodes, run.patience)?;
     let own: BTreeSet<String> = views.iter().filter_map(own_name).collect();
     if own.len() != run.nodes.len() {
         bail!("the nodes are not {} different ones: {own:?}", run.nodes.len());
@@ -43,7 +32,7 @@ fn own_name(view: &ClusterView) -> Option<String> {
 
 /// Waits until the configuration that all nodes have written is one.
 pub(crate) fn configuration_is_equal(run: &mut Run) -> Result<String> {
-    run.patience.wait(JOINING, || {
+    run.patience.wait(AGREEING, || {
         let mut digests = Vec::new();
         for node in &run.nodes {
             let said =

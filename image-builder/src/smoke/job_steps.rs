@@ -1,9 +1,9 @@
 //! The steps about the main job: four crunching jobs and a ticker in a shell on node 1.
 
+use crate::cluster::node::{ROOT, USER};
 use crate::smoke::Run;
 use crate::smoke::figures::Makespan;
 use crate::smoke::host_load::Ticks;
-use crate::smoke::node::{ROOT, USER};
 use crate::smoke::terminal::Terminal;
 use crate::smoke::workload::{
     ACCESS_LOG, CRUNCH, DIGESTS, FOLDER, JOBS, Jobs, TICKER, background_pid, counts, listed_jobs,

@@ -9,8 +9,6 @@ mod figures;
 mod host_load;
 mod ideal;
 mod job_steps;
-mod node;
-mod patience;
 mod terminal;
 mod tie_steps;
 mod workload;
@@ -19,14 +17,14 @@ pub(crate) use args::SmokeArgs;
 
 use crate::cluster::args::CreateArgs;
 use crate::cluster::create::{self, Nascent};
+use crate::cluster::node::{Node, ROOT};
+use crate::cluster::patience::Patience;
 use crate::cluster::state::{Cluster, Clusters, Plan};
 use crate::failure::{Advice, Kind};
 use crate::progress::Progress;
 use anyhow::{Context, Result};
 use figures::Figures;
 use host_load::Ticks;
-use node::{Node, ROOT};
-use patience::Patience;
 use std::io::Write;
 use std::time::Duration;
 use terminal::Terminal;
@@ -34,9 +32,6 @@ use workload::Jobs;
 
 /// How much of each console and log a failure shows.
 const TAIL_LINES: usize = 30;
-/// How long a short command in a node may take on a PC of today.
-const SHORT_COMMAND: Duration = Duration::from_secs(20);
-
 /// What a step does, in words, and how; it returns what it found.
 type Step = (&'static str, fn(&mut Run) -> Result<String>);
 
@@ -150,11 +145,8 @@ impl Stage {
 
     fn begin(&self, args: &SmokeArgs) -> Run {
         let patience = Patience::measured(self.booted);
-        let node = |name| Node {
-            name,
-            folder: self.cluster.node_folder(name),
-            patience: patience.of(SHORT_COMMAND),
-        };
+        let node =
+            |name| Node { name, folder: self.cluster.node_folder(name), patience: patience.short_command() };
         Run {
             nodes: self.plan.nodes.iter().map(|planned| node(planned.name)).collect(),
             patience,

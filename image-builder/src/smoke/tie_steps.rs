@@ -1,7 +1,7 @@
 //! The steps about what ties a process that is away to its home: signals, its deputy, and its home node's life.
 
+use crate::cluster::node::{Node, ROOT, USER};
 use crate::smoke::Run;
-use crate::smoke::node::{Node, ROOT, USER};
 use anyhow::{Context, Result, ensure};
 use brant_qemu::qmp::Qmp;
 use std::time::Duration;

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 /// From power-on until it answers, on a PC of today.
 const USUAL_BOOT: Duration = Duration::from_secs(8);
+/// How long a short command in a node may take on a PC of today.
+const SHORT_COMMAND: Duration = Duration::from_secs(20);
 const TICK: Duration = Duration::from_secs(1);
 
 /// How patient to be.
@@ -18,6 +20,11 @@ impl Patience {
     /// Measured by how long the nodes took to answer.
     pub(crate) fn measured(boot: Duration) -> Self {
         Self((boot.as_secs_f64() / USUAL_BOOT.as_secs_f64()).max(1.0))
+    }
+
+    /// How long a short command may take in a node.
+    pub(crate) fn short_command(self) -> Duration {
+        self.of(SHORT_COMMAND)
     }
 
     /// How long something may take here that takes this long on a PC of today.
