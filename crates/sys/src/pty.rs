@@ -136,7 +136,7 @@ mod tests {
     fn a_child_on_a_pty_leads_a_session_on_a_terminal_of_the_given_size() {
         let pty = Pty::open().unwrap();
         set_window_size(&pty.master, WindowSize { rows: 33, columns: 101 }).unwrap();
-        let script = "stty size; test -t 0 && test -t 1 && test -t 2 && echo tty; ps -o sid= -p $$ | tr -d ' '; echo $$";
+        let script = "stty size; test -t 0 && test -t 1 && test -t 2 && echo tty; cut -d ' ' -f 6 /proc/$$/stat; echo $$";
         let tool = pty.attach(Tool::new("sh").args(["-c", script])).unwrap();
         let running = tool.spawn().unwrap();
         let id = running.id();
