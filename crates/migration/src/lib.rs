@@ -5,3 +5,4 @@ pub mod balancer;
 pub mod obstacle;
 pub mod protocol;
 pub mod steps;
+pub mod stream;

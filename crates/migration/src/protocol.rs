@@ -1,11 +1,12 @@
 //! What the home node's and the target's migrationd, the capsule and the deputy say to each other: postcard messages
 //! behind a length. Variants are only ever appended.
 
+use crate::stream::{Stream, StreamWord};
 use brant_types::node::NodeId;
 use serde::{Deserialize, Serialize};
 
 /// The protocol's version; both ends must speak the same.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// The longest message, bytes.
 pub const MOST: usize = 1 << 20;
 /// How much of an image file goes into one message, bytes.
@@ -62,13 +63,48 @@ pub struct Offer {
     pub uid: u32,
     /// The terminal's size, where the process has one.
     pub terminal: Option<Size>,
+    /// Pipes to processes that stay at home.
+    pub streams: Vec<Stream>,
+    /// Shared memory that moves along.
+    pub named_memory: Vec<NamedMemory>,
+    /// Open files whose offset is awaited at home.
+    pub shared_files: Vec<SharedFile>,
+}
+
+/// An open file of a process whose offset others at home go on from when it has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedFile {
+    /// The process.
+    pub pid: i32,
+    /// Its descriptor.
+    pub number: i32,
+}
+
+/// A file under `/dev/shm` that moves with the processes that use it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedMemory {
+    /// Its name in that folder.
+    pub name: String,
+    /// Its permissions.
+    pub mode: u32,
+    /// Its owner.
+    pub user: u32,
+    /// Its group.
+    pub group: u32,
+}
+
+impl NamedMemory {
+    /// The file beside the image that holds its content; the first has number 0.
+    pub fn file_name(number: usize) -> String {
+        format!("named-memory-{number}")
+    }
 }
 
 /// From the home node to the target, and on to the capsule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToTarget {
     /// May this process come?
-    Offer(Offer),
+    Offer(Box<Offer>),
     /// An image file begins.
     File {
         /// Its name, without any folder.
@@ -94,6 +130,10 @@ pub enum ToTarget {
     Kill,
     /// Nothing to say, but still here.
     StillHere,
+    /// A signal for the process's whole group.
+    SignalGroup(i32),
+    /// Something happens to a stream.
+    Stream(StreamWord),
 }
 
 /// From the target (or the capsule on it) to the home node.
@@ -109,8 +149,8 @@ pub enum FromTarget {
     Failed(String),
     /// It runs.
     Resumed,
-    /// What it wrote to its terminal.
-    Output(Vec<u8>),
+    /// Something happens to a stream.
+    Stream(StreamWord),
     /// Whether it waits for input from its terminal.
     WantsInput(bool),
     /// It was stopped by this signal.
@@ -119,10 +159,16 @@ pub enum FromTarget {
     Continued,
     /// Processor time used here so far, microseconds.
     CpuTime(u64),
-    /// It has ended; nothing of it is left here.
+    /// It has ended, with all that moved along or was born here; nothing of it is left here.
     Ended(End),
     /// Nothing to say, but still here.
     StillHere,
+    /// Its first process has ended; others go on.
+    LeaderEnded(End),
+    /// Whether its group has more than one process.
+    Family(bool),
+    /// How far the process has come in a shared file: its place in the offer's list, and the offset in bytes.
+    Offset(u16, u64),
 }
 
 /// Why a target does not take a process. The process was not touched.
@@ -176,9 +222,13 @@ pub enum ToDeputy {
         comm: String,
         /// Signals that were pending when the process was dumped, one bit each: they went with it.
         pending: u64,
+        /// The process's pipes; a descriptor for each follows, in this order.
+        streams: Vec<Stream>,
+        /// How many shared files it has; a descriptor for each follows.
+        shared_files: u16,
     },
-    /// Write this to the terminal.
-    Output(Vec<u8>),
+    /// Something happens to a stream.
+    Stream(StreamWord),
     /// Whether the process waits for input.
     WantsInput(bool),
     /// The process was stopped by this signal: stop as well.
@@ -187,6 +237,12 @@ pub enum ToDeputy {
     Ended(End),
     /// The process is lost, for this reason.
     Lost(String),
+    /// End the same way, but leave a relay for what goes on.
+    LeaderEnded(End),
+    /// Whether the process's group has more than one process now.
+    Family(bool),
+    /// Set the offset of a shared file.
+    Offset(u16, u64),
 }
 
 /// From the deputy to migrationd.
@@ -198,4 +254,8 @@ pub enum FromDeputy {
     Input(Vec<u8>),
     /// The terminal has another size.
     Resize(Size),
+    /// A signal came to the whole group.
+    SignalGroup(i32),
+    /// Something happens to a stream.
+    Stream(StreamWord),
 }

@@ -29,14 +29,31 @@ pub fn run(daemon: &Daemon) {
             continue;
         }
         let mut candidates: Vec<Candidate> = inspect::candidates();
-        // Looking closely at a process costs; only what could be chosen is looked at.
         candidates
             .retain(|candidate| candidate.runnable && candidate.cpu >= brant_migration::balancer::OLD_ENOUGH);
-        candidates.retain(|candidate| inspect::migratable(candidate.pid).is_ok());
         let Some(order) = balancer.decide(now, &view, &candidates) else { continue };
+        // Looking closely at a process costs, so only the chosen one is looked at.
+        let unit = match movable(order) {
+            Ok(unit) => unit,
+            Err(why) => {
+                tracing::debug!(pid = order.pid, "the balancer leaves a process where it is: {why}");
+                balancer.failed(now, order);
+                continue;
+            }
+        };
         let to = view.nodes.iter().find(|node| node.id == order.to).map_or("?", |node| &node.name);
-        tracing::info!(pid = order.pid, %to, "the balancer moves a process");
+        tracing::info!(pid = unit.pid, %to, "the balancer moves a process");
         balancer.started(now, order);
-        under_way = carry_out(daemon, order).map(|answer| (order, answer));
+        under_way = carry_out(daemon, unit).map(|answer| (order, answer));
+    }
+}
+
+/// The order for what has to move together with the chosen process.
+fn movable(order: Order) -> Result<Order, String> {
+    let unit = inspect::unit(order.pid).map_err(|obstacle| obstacle.to_string())?;
+    // A sleep with a time limit is cut short by a move; nobody asked for that.
+    match unit.members.iter().find(|pid| inspect::sleeps_until_a_time(**pid)) {
+        Some(sleeper) => Err(format!("its process {sleeper} sleeps until a time")),
+        None => Ok(Order { pid: unit.pid(), ..order }),
     }
 }

@@ -11,11 +11,14 @@
 //! target sees it. A session is one thread a direction, and the registry is the one owner of what is known of them.
 
 pub mod balance;
+pub mod descriptors;
 pub mod guest;
 pub mod home;
 pub mod inspect;
 pub mod link;
 pub mod node;
+pub mod outbox;
 pub mod registry;
+pub mod streams;
 pub mod users;
 pub mod wire;

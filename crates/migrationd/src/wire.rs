@@ -54,10 +54,10 @@ mod tests {
     #[test]
     fn messages_arrive_in_order_and_the_end_is_seen() {
         let mut stream = Vec::new();
-        send(&mut stream, &FromTarget::Output(b"hello".to_vec())).unwrap();
+        send(&mut stream, &FromTarget::Failed("hello".to_owned())).unwrap();
         send(&mut stream, &FromTarget::Ended(End::Exited(3))).unwrap();
         let mut from = &stream[..];
-        assert_eq!(receive(&mut from).unwrap(), Some(FromTarget::Output(b"hello".to_vec())));
+        assert_eq!(receive(&mut from).unwrap(), Some(FromTarget::Failed("hello".to_owned())));
         assert_eq!(receive(&mut from).unwrap(), Some(FromTarget::Ended(End::Exited(3))));
         assert_eq!(receive::<FromTarget>(&mut from).unwrap(), None);
     }

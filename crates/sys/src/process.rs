@@ -1,6 +1,7 @@
 //! What a deputy and a capsule's PID 1 do with processes: be named, be stopped, end by a signal, take note of ends.
 
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 pub use libc::{SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU};
 
@@ -78,6 +79,85 @@ pub fn stop_timers() {
             libc::setitimer(which, &raw const off, std::ptr::null_mut());
         }
     }
+}
+
+/// Lets go of every descriptor that the caller was born with, but for one; the standard ones lead nowhere then.
+///
+/// The caller must not have opened anything else yet.
+///
+/// # Errors
+/// What the kernel said; some of them may be closed.
+pub fn let_go_of_descriptors(but: Option<OwnedFd>) -> io::Result<Option<OwnedFd>> {
+    let nowhere = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&nowhere)?;
+    rustix::stdio::dup2_stdout(&nowhere)?;
+    rustix::stdio::dup2_stderr(&nowhere)?;
+    drop(nowhere);
+    let kept = but.as_ref().and_then(|kept| libc::c_uint::try_from(kept.as_raw_fd()).ok()).unwrap_or(2);
+    for (from, to) in [(3, kept.saturating_sub(1)), (kept + 1, libc::c_uint::MAX)] {
+        // SAFETY: no memory is passed; by the caller's word nobody in this program owns one of these descriptors.
+        if from <= to && unsafe { libc::close_range(from, to, 0) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(but)
+}
+
+/// What a fork has made of the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forked {
+    /// It is who it was; this is the child's number.
+    Parent(i32),
+    /// It is the child.
+    Child,
+}
+
+/// Makes a second process of the caller, with the same memory and descriptors.
+///
+/// # Errors
+/// What the kernel said; also when the caller has more than one thread, for then its locks could be held for ever.
+pub fn fork() -> io::Result<Forked> {
+    let threads = std::fs::read_dir("/proc/self/task")?.count();
+    if threads != 1 {
+        return Err(io::Error::other("a process with several threads does not fork here"));
+    }
+    // SAFETY: there is one thread, so nobody else holds a lock or is in the middle of anything.
+    match unsafe { libc::fork() } {
+        0 => Ok(Forked::Child),
+        child if child > 0 => Ok(Forked::Parent(child)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The caller ends with its parent, by `SIGKILL`.
+pub fn end_with_parent() {
+    // SAFETY: no memory is passed.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// Sleeps for ever; only a signal that is not blocked ends the caller.
+pub fn sleep_for_ever() -> ! {
+    loop {
+        // SAFETY: no memory is passed.
+        unsafe { libc::pause() };
+    }
+}
+
+/// Forgets children that have ended, without anybody asking for their status.
+pub fn forget_children() {
+    // SAFETY: no memory is passed; ignoring SIGCHLD is what keeps zombies away.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
+/// Takes a copy of another process's descriptor (pidfd_getfd(2)); needs the right to trace it.
+///
+/// # Errors
+/// What the kernel said.
+pub fn take_descriptor(pid: i32, number: i32) -> io::Result<OwnedFd> {
+    use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+    let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    Ok(pidfd_getfd(process, number, PidfdGetfdFlags::empty())?)
 }
 
 /// Stops the caller until somebody continues it.

@@ -9,10 +9,13 @@ use std::os::unix::fs::FileExt;
 /// `PTRACE_SETSIGMASK`, which libc does not name for every target.
 const SETSIGMASK: u32 = 0x420b;
 const GETSIGMASK: u32 = 0x420a;
+/// `syscall` is two bytes long; the jump to itself comes after it.
+const SYSCALL_LENGTH: u64 = 2;
 
-/// A process that this thread traces, stopped. Dropping it lets go of the process.
+/// A thread of a process that this thread traces, stopped. Dropping it lets go of it.
 #[derive(Debug)]
 pub struct Held {
+    /// The thread's number; the first thread has that of the process.
     pid: i32,
     memory: File,
     held: bool,
@@ -37,25 +40,26 @@ pub struct Program<'a> {
 }
 
 impl Held {
-    /// Takes hold of the (single-threaded) process and waits until it stands still for us.
+    /// Takes hold of one thread of a process and waits until it stands still for us; the first thread has the
+    /// process's own number.
     ///
     /// # Errors
-    /// What the kernel said; the process is not held.
-    pub fn seize(pid: i32) -> io::Result<Self> {
+    /// What the kernel said; the thread is not held.
+    pub fn seize(pid: i32, thread: i32) -> io::Result<Self> {
         let memory = File::options().read(true).write(true).open(format!("/proc/{pid}/mem"))?;
         // SAFETY: no memory is passed.
         unsafe {
-            check(libc::ptrace(libc::PTRACE_SEIZE, pid, 0, 0))?;
+            check(libc::ptrace(libc::PTRACE_SEIZE, thread, 0, 0))?;
         }
-        let held = Self { pid, memory, held: true };
+        let held = Self { pid: thread, memory, held: true };
         // SAFETY: no memory is passed.
         unsafe {
-            check(libc::ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0))?;
+            check(libc::ptrace(libc::PTRACE_INTERRUPT, thread, 0, 0))?;
         }
         let mut status = 0;
         // SAFETY: `status` lives through the call.
-        let waited = unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) };
-        if waited != pid || !libc::WIFSTOPPED(status) {
+        let waited = unsafe { libc::waitpid(thread, &raw mut status, libc::__WALL) };
+        if waited != thread || !libc::WIFSTOPPED(status) {
             return Err(io::Error::other("the process ended while it was being held"));
         }
         Ok(held)
@@ -99,14 +103,40 @@ impl Held {
         Ok(before)
     }
 
+    /// Makes the thread spin, with every signal blocked, where [`Held::redirect`] has put its jump; the execve of the
+    /// first thread ends it there.
+    ///
+    /// # Errors
+    /// What the kernel said; the thread is as it was.
+    pub fn park(&self, redirected: &Before) -> io::Result<Before> {
+        let registers = self.registers()?;
+        let before = Before { registers, signal_mask: self.signal_mask()?, ..redirected.clone() };
+        let mut changed = registers;
+        changed.rip = redirected.code_at + SYSCALL_LENGTH;
+        changed.orig_rax = u64::MAX;
+        if let Err(error) = self.set_registers(&changed).and_then(|()| self.set_signal_mask(u64::MAX)) {
+            self.unpark(&before)?;
+            return Err(error);
+        }
+        Ok(before)
+    }
+
+    /// Undoes [`Held::park`].
+    ///
+    /// # Errors
+    /// What the kernel said; the thread must not run then.
+    pub fn unpark(&self, before: &Before) -> io::Result<()> {
+        self.set_registers(&before.registers)?;
+        self.set_signal_mask(before.signal_mask)
+    }
+
     /// Undoes [`Held::redirect`].
     ///
     /// # Errors
     /// What the kernel said; the process must not run then.
     pub fn restore(&self, before: &Before) -> io::Result<()> {
         self.memory.write_all_at(&before.code, before.code_at)?;
-        self.set_registers(&before.registers)?;
-        self.set_signal_mask(before.signal_mask)
+        self.unpark(before)
     }
 
     /// Lets go; a frozen process stays frozen.
@@ -201,6 +231,55 @@ mod tests {
     use crate::child::Tool;
     use std::process::Stdio;
 
+    /// Not a test of its own: what the next one runs, in a process apart, to have one with several threads.
+    #[test]
+    fn spins_in_four_threads_when_it_is_told_to() {
+        if std::env::var_os("BRANT_SPIN").is_some() {
+            for _ in 0..3 {
+                std::thread::spawn(|| {
+                    loop {
+                        std::hint::spin_loop();
+                    }
+                });
+            }
+            loop {
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    #[test]
+    fn a_process_with_threads_becomes_another_program_and_its_threads_end() {
+        let itself = ["--exact", "ptrace::tests::spins_in_four_threads_when_it_is_told_to"];
+        let tool = Tool::new("/proc/self/exe").args(itself).env("BRANT_SPIN", "1");
+        let running = tool.stdout(Stdio::null()).spawn().unwrap();
+        let pid = i32::try_from(running.id()).unwrap();
+        let threads = || -> Vec<i32> {
+            let entries = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+            entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+        };
+        while threads().len() < 4 {
+            std::thread::yield_now();
+        }
+        let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+        let start = |line: &str| u64::from_str_radix(line.split('-').next().unwrap(), 16).unwrap();
+        let code = maps.lines().find(|line| line.contains("r-xp")).map(start).unwrap();
+        let stack = maps.lines().find(|line| line.ends_with("[stack]")).map(start).unwrap();
+        let others: Vec<i32> = threads().into_iter().filter(|thread| *thread != pid).collect();
+        let arguments = [b"sh".to_vec(), b"-c".to_vec(), b"exit 43".to_vec()];
+        let program = Program { path: "/bin/sh", arguments: &arguments };
+        let held: Vec<Held> = others.iter().map(|thread| Held::seize(pid, *thread).unwrap()).collect();
+        let first = Held::seize(pid, pid).unwrap();
+        let before = first.redirect(&program, code, stack).unwrap();
+        for thread in held {
+            thread.park(&before).unwrap();
+            thread.release().unwrap();
+        }
+        first.release().unwrap();
+        let error = running.wait().unwrap_err();
+        assert!(error.to_string().contains("exit status 43"), "{error}");
+    }
+
     #[test]
     fn a_process_becomes_another_program_and_keeps_its_number() {
         let running = Tool::new("sleep").arg("600").stdout(Stdio::null()).spawn().unwrap();
@@ -213,7 +292,7 @@ mod tests {
         let code = maps.lines().find(|line| line.contains("r-xp")).map(start).unwrap();
         let stack = maps.lines().find(|line| line.ends_with("[stack]")).map(start).unwrap();
         let arguments = [b"sh".to_vec(), b"-c".to_vec(), b"exit 42".to_vec()];
-        let held = Held::seize(pid).unwrap();
+        let held = Held::seize(pid, pid).unwrap();
         let program = Program { path: "/bin/sh", arguments: &arguments };
         let before = held.redirect(&program, code, stack).unwrap();
         held.restore(&before).unwrap();

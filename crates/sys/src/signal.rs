@@ -5,10 +5,23 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
 
 /// Signal numbers that callers name.
-pub use libc::{SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
+pub use libc::{
+    SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
+};
 
 /// The size of `struct signalfd_siginfo`.
 const RECORD: usize = 128;
+
+/// A signal that has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    /// Its number.
+    pub signal: i32,
+    /// Whether the kernel itself has sent it: a key typed at the terminal, a hang-up.
+    pub by_kernel: bool,
+    /// The process that has sent it, where one has.
+    pub sender: i32,
+}
 
 /// Signals that are blocked and delivered by reading.
 #[derive(Debug)]
@@ -46,9 +59,25 @@ impl SignalQueue {
     /// # Errors
     /// What the kernel said, an empty queue excepted.
     pub fn take(&mut self) -> io::Result<Option<i32>> {
+        Ok(self.take_with_sender()?.map(|received| received.signal))
+    }
+
+    /// The same, with what the kernel knows of its sender.
+    ///
+    /// # Errors
+    /// What the kernel said, an empty queue excepted.
+    pub fn take_with_sender(&mut self) -> io::Result<Option<Received>> {
         let mut record = [0_u8; RECORD];
+        // `ssi_signo`, `ssi_errno`, `ssi_code` and `ssi_pid` come first, four bytes each.
+        let field = |record: &[u8], n: usize| {
+            record[4 * n..][..4].try_into().map(i32::from_ne_bytes).unwrap_or_default()
+        };
         match self.file.read(&mut record) {
-            Ok(RECORD) => Ok(Some(i32::from_ne_bytes([record[0], record[1], record[2], record[3]]))),
+            Ok(RECORD) => Ok(Some(Received {
+                signal: field(&record, 0),
+                by_kernel: field(&record, 2) == libc::SI_KERNEL,
+                sender: field(&record, 3),
+            })),
             Ok(_) => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
@@ -95,7 +124,9 @@ mod tests {
         assert_eq!(queue.take().unwrap(), None);
         // SAFETY: no memory is passed; the signal goes to this thread, which has blocked it.
         unsafe { libc::raise(SIGWINCH) };
-        assert_eq!(queue.take().unwrap(), Some(SIGWINCH));
+        let me = i32::try_from(std::process::id()).unwrap();
+        let expected = Received { signal: SIGWINCH, by_kernel: false, sender: me };
+        assert_eq!(queue.take_with_sender().unwrap(), Some(expected));
         assert_eq!(queue.take().unwrap(), None);
     }
 }

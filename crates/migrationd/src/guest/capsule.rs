@@ -3,7 +3,8 @@
 use super::image::Images;
 use crate::wire;
 use anyhow::{Context, Result};
-use brant_migration::protocol::{Offer, Size};
+use brant_migration::protocol::{NamedMemory, Offer, SharedFile, Size};
+use brant_migration::stream::Stream;
 use brant_sys::cgroup::Cgroup;
 use brant_sys::child::{Running, Tool};
 use serde::{Deserialize, Serialize};
@@ -29,8 +30,16 @@ pub struct Setup {
     pub local_usr: bool,
     /// The process.
     pub pid: i32,
+    /// Its owner.
+    pub user: u32,
     /// Its terminal's size.
     pub terminal: Option<Size>,
+    /// Its pipes to processes at home.
+    pub streams: Vec<Stream>,
+    /// Shared memory that has come along, beside the image.
+    pub named_memory: Vec<NamedMemory>,
+    /// Open files whose offset is awaited at home.
+    pub shared_files: Vec<SharedFile>,
 }
 
 /// A capsule: a control group and what runs in it. Dropping it kills everything inside.
@@ -76,10 +85,21 @@ impl Capsule {
             host_name: offer.home_name.clone(),
             local_usr: offer.usr_untouched && crate::node::usr_untouched(),
             pid: offer.pid,
+            user: offer.uid,
             terminal: offer.terminal,
+            streams: offer.streams.clone(),
+            named_memory: offer.named_memory.clone(),
+            shared_files: offer.shared_files.clone(),
         };
         wire::send(&mut capsule.control, &setup).context("setting the capsule up")?;
         Ok(capsule)
+    }
+}
+
+impl Capsule {
+    /// Processor time that everything in it has used so far.
+    pub(super) fn cpu_time(&self) -> Duration {
+        self.group.cpu_stat().map_or(Duration::ZERO, |stat| stat.usage)
     }
 }
 

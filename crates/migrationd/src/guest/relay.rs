@@ -10,6 +10,9 @@ use brant_migration::protocol::{FromTarget, Offer, ToTarget};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+const CPU_EVERY: Duration = Duration::from_secs(1);
 
 /// Relays until the process has ended or the link is lost; the capsule is gone then.
 pub(super) fn run(
@@ -48,7 +51,12 @@ fn inward(mut link: TcpStream, mut capsule: &UnixStream) -> Result<()> {
             Some(ToTarget::StillHere) => {}
             Some(ToTarget::Kill | ToTarget::Discard) | None => return Ok(()),
             Some(
-                word @ (ToTarget::Resume | ToTarget::Signal(_) | ToTarget::Input(_) | ToTarget::Resize(_)),
+                word @ (ToTarget::Resume
+                | ToTarget::Signal(_)
+                | ToTarget::SignalGroup(_)
+                | ToTarget::Input(_)
+                | ToTarget::Resize(_)
+                | ToTarget::Stream(_)),
             ) => {
                 wire::send(&mut capsule, &word).context("speaking to the capsule")?;
             }
@@ -66,6 +74,7 @@ fn outward(
     images: Images,
 ) -> Result<()> {
     let mut images = Some(images);
+    let mut meter: Option<Meter> = None;
     let every = Timespec { tv_sec: WORD_EVERY.as_secs().try_into().unwrap_or(1), tv_nsec: 0 };
     loop {
         let mut fds = [PollFd::new(&capsule.control, PollFlags::IN)];
@@ -74,6 +83,9 @@ fn outward(
             Err(rustix::io::Errno::INTR) => continue,
             Err(errno) => return Err(errno).context("waiting for the capsule"),
         };
+        if let Some(micros) = meter.as_mut().and_then(|meter| meter.read(capsule, ready == 0)) {
+            tell_cpu_time(daemon, offer, link, micros)?;
+        }
         if ready == 0 {
             wire::send(&mut link, &FromTarget::StillHere).context("speaking to the home node")?;
             continue;
@@ -82,14 +94,18 @@ fn outward(
             wire::receive(&mut &capsule.control).context("listening to the capsule")?;
         let Some(word) = word else { return Ok(()) };
         match &word {
-            // The image has done its work; its memory is free for others.
-            FromTarget::Resumed => drop(images.take()),
-            FromTarget::CpuTime(micros) => {
-                let seconds = *micros as f64 / 1e6;
-                daemon.registry.change(offer.session, move |view| view.cpu_seconds_away = seconds);
+            FromTarget::Resumed => {
+                // The image has done its work; its memory is free for others.
+                drop(images.take());
+                meter = Some(Meter::start(capsule));
             }
             FromTarget::Failed(why) => {
                 tracing::warn!(%why, comm = %offer.comm, "a process could not be restored");
+            }
+            FromTarget::Ended(_) => {
+                if let Some(micros) = meter.as_mut().and_then(|meter| meter.read(capsule, true)) {
+                    tell_cpu_time(daemon, offer, link, micros)?;
+                }
             }
             _ => {}
         }
@@ -98,5 +114,34 @@ fn outward(
         if over {
             return Ok(());
         }
+    }
+}
+
+fn tell_cpu_time(daemon: &Daemon, offer: &Offer, mut link: &TcpStream, micros: u64) -> Result<()> {
+    let seconds = micros as f64 / 1e6;
+    daemon.registry.change(offer.session, move |view| view.cpu_seconds_away = seconds);
+    wire::send(&mut link, &FromTarget::CpuTime(micros)).context("speaking to the home node")
+}
+
+/// What a capsule's processes use of the processor, once they run.
+struct Meter {
+    at_start: Duration,
+    read: Instant,
+}
+
+impl Meter {
+    /// What the restore used is not the process's.
+    fn start(capsule: &Capsule) -> Self {
+        Self { at_start: capsule.cpu_time(), read: Instant::now() }
+    }
+
+    /// Microseconds since the start, at most once a second unless it is time anyway.
+    fn read(&mut self, capsule: &Capsule, now: bool) -> Option<u64> {
+        if !now && self.read.elapsed() < CPU_EVERY {
+            return None;
+        }
+        self.read = Instant::now();
+        let used = capsule.cpu_time().saturating_sub(self.at_start);
+        Some(u64::try_from(used.as_micros()).unwrap_or(u64::MAX))
     }
 }

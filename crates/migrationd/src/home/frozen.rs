@@ -1,36 +1,62 @@
-//! A process that stands still, in a control group of its own.
+//! A process that stands still with all that descends from it, in a control group of their own.
 
-use crate::inspect::JOBS;
+use crate::inspect::{self, JOBS};
 use anyhow::{Context, Result, bail};
 use brant_migration::protocol::SessionId;
 use brant_sys::cgroup::Cgroup;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long the kernel may take to stop or start a process.
+/// How long the kernel may take to stop or start processes.
 const SOON: Duration = Duration::from_secs(10);
+/// How often a tree is looked at until it has stopped growing out of its group.
+const LOOKS: usize = 100;
 
-/// A frozen process. Dropping it lets the process run on in the group where it was.
+/// A frozen tree. Dropping it lets everything run on in the groups where it was.
 #[derive(Debug)]
 pub(super) struct Frozen {
-    pid: i32,
+    leader: i32,
     group: Cgroup,
-    session: Cgroup,
+    /// Where each member was; those born meanwhile go where the leader was.
+    origins: Vec<(i32, Cgroup)>,
     over: bool,
 }
 
 impl Frozen {
-    /// Puts the process in a group of its own and stops it there.
-    pub(super) fn freeze(pid: i32, session: SessionId) -> Result<Self> {
-        let Some(origin) = crate::inspect::session_group(pid) else {
-            bail!("the process has left its session")
-        };
+    /// Puts the process and its descendants in a group of their own and stops them there.
+    pub(super) fn freeze(leader: i32, session: SessionId) -> Result<Self> {
         let group =
             Cgroup::create(Path::new(JOBS).join(session.to_string())).context("making a control group")?;
-        let frozen = Self { pid, group, session: origin, over: false };
-        frozen.group.add(pid).context("moving the process to a control group of its own")?;
+        let mut frozen = Self { leader, group, origins: Vec::new(), over: false };
+        frozen.gather()?;
         frozen.group.freeze(SOON).context("freezing the process")?;
         Ok(frozen)
+    }
+
+    /// Children are born into their parent's group, so once every member is in it, none can be outside any more.
+    fn gather(&mut self) -> Result<()> {
+        for _ in 0..LOOKS {
+            let inside = self.group.processes().context("listing the control group")?;
+            let outside: Vec<i32> =
+                inspect::members(self.leader).into_iter().filter(|pid| !inside.contains(pid)).collect();
+            let mut moved = false;
+            for pid in outside {
+                let Some(origin) = inspect::session_group(pid) else {
+                    if pid == self.leader {
+                        bail!("the process has left its session");
+                    }
+                    // It has ended; what is left of it travels with its parent.
+                    continue;
+                };
+                self.group.add(pid).context("moving a process to a control group of its own")?;
+                self.origins.push((pid, origin));
+                moved = true;
+            }
+            if !moved {
+                return Ok(());
+            }
+        }
+        bail!("the process starts new ones faster than they can be stopped")
     }
 
     /// The group's folder, for CRIU.
@@ -38,34 +64,62 @@ impl Frozen {
         self.group.path()
     }
 
-    /// Lets it run, now as what it was made meanwhile, but keeps it in the group.
-    pub(super) fn thaw(&self) -> Result<()> {
-        self.group.thaw(SOON).context("thawing the process")
+    /// Puts the leader into a frozen group apart from its descendants, so that it alone can be let go.
+    pub(super) fn set_leader_apart(&self) -> Result<()> {
+        let apart = self.apart();
+        std::fs::create_dir_all(apart.path()).context("making a control group for the leader")?;
+        apart.set("cgroup.freeze", "1").context("freezing the leader's control group")?;
+        apart.add(self.leader).context("moving the leader to a control group of its own")
     }
 
-    /// Stops it again.
-    pub(super) fn freeze_again(&self) -> Result<()> {
-        self.group.freeze(SOON).context("freezing the process again")
+    /// Lets the leader run, now as what it was made meanwhile; the others stay frozen.
+    pub(super) fn thaw_leader(&self) -> Result<()> {
+        self.apart().thaw(SOON).context("thawing the process")
     }
 
-    /// Puts what the process has become back into the session.
+    /// Stops the leader again.
+    pub(super) fn freeze_leader_again(&self) -> Result<()> {
+        self.apart().freeze(SOON).context("freezing the process again")
+    }
+
+    /// Ends all but the leader, where they stand: they live on elsewhere.
+    pub(super) fn end_descendants(&self) {
+        if let Err(error) = self.group.kill().and_then(|()| self.group.wait_empty(SOON)) {
+            tracing::error!("ending what has moved: {error:#}");
+        }
+    }
+
+    /// Puts what the leader has become back into its session.
     pub(super) fn release(mut self) {
         self.let_go();
+    }
+
+    fn apart(&self) -> Cgroup {
+        Cgroup::at(self.group.path().with_extension("leader"))
     }
 
     fn let_go(&mut self) {
         if std::mem::replace(&mut self.over, true) {
             return;
         }
-        // Back to its session first, as long as it cannot run away; a session that has ended leaves it where it is.
-        if let Err(error) = self.session.add(self.pid) {
-            tracing::debug!("putting a process back into its session: {error:#}");
-        }
-        if let Err(error) = self.group.thaw(SOON) {
-            tracing::error!("thawing a process: {error:#}");
-        }
-        if let Err(error) = self.group.remove() {
-            tracing::debug!("removing a control group: {error:#}");
+        let home = self.origins.first().map(|(_, origin)| origin.clone());
+        for group in [self.apart(), self.group.clone()] {
+            // Back to their sessions first, as long as they cannot run away; a session that has ended leaves them.
+            for pid in group.processes().unwrap_or_default() {
+                let origin = self.origins.iter().find(|(member, _)| *member == pid).map(|(_, origin)| origin);
+                if let Some(Err(error)) = origin.or(home.as_ref()).map(|origin| origin.add(pid)) {
+                    tracing::debug!("putting a process back into its session: {error:#}");
+                }
+            }
+            if !group.path().exists() {
+                continue;
+            }
+            if let Err(error) = group.thaw(SOON) {
+                tracing::error!("thawing a process: {error:#}");
+            }
+            if let Err(error) = group.remove() {
+                tracing::debug!("removing a control group: {error:#}");
+            }
         }
     }
 }

@@ -2,14 +2,16 @@
 
 use super::Daemon;
 use super::journal::Journal;
+use super::pipes::Pipes;
 use crate::link::{SILENCE, WORD_EVERY};
-use crate::wire;
+use crate::{descriptors, inspect, wire};
 use anyhow::{Context, Result, bail};
 use brant_migration::protocol::{FromDeputy, FromTarget, SessionId, ToDeputy, ToTarget};
 use brant_sys::process::peer_of;
 use brant_types::migration::ProcessState;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -28,6 +30,30 @@ pub(super) struct Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         let _never_made = std::fs::remove_file(&self.path);
+    }
+}
+
+/// What a deputy is told and given when it comes.
+pub(super) struct Greeting {
+    pub(super) pid: i32,
+    pub(super) comm: String,
+    /// Signals that were pending when the process was dumped, one bit each.
+    pub(super) pending: u64,
+    pub(super) stopped: bool,
+    pub(super) pipes: Pipes,
+}
+
+impl Greeting {
+    fn give(self, deputy: &mut UnixStream) -> Result<()> {
+        let Self { comm, pending, pipes, .. } = self;
+        let Pipes { streams, ends, files } = pipes;
+        let shared_files = u16::try_from(files.len()).context("counting the shared files")?;
+        let hello = ToDeputy::Hello { comm, pending, streams, shared_files };
+        wire::send(deputy, &hello).context("greeting the deputy")?;
+        for end in ends.iter().chain(&files) {
+            descriptors::send(&*deputy, end.as_fd()).context("giving the deputy a pipe")?;
+        }
+        Ok(())
     }
 }
 
@@ -73,17 +99,16 @@ impl Keeper {
 }
 
 impl Waiting {
-    /// Waits for the deputy and greets it.
+    /// Waits for the deputy and greets it. One that is still stopped (Ctrl-Z) comes when it goes on.
     pub(super) fn meet(
         self,
-        pid: i32,
-        comm: &str,
-        pending: u64,
+        greeting: Greeting,
         link: TcpStream,
         journal: Journal,
         early: Vec<FromTarget>,
     ) -> Result<Keeper> {
-        let deadline = Instant::now() + MEETING;
+        let Greeting { pid, stopped, .. } = greeting;
+        let mut deadline = Instant::now() + MEETING;
         loop {
             match self.listener.accept() {
                 Ok((mut deputy, _)) => {
@@ -93,12 +118,15 @@ impl Waiting {
                         continue;
                     }
                     deputy.set_nonblocking(false).context("setting up the deputy's socket")?;
-                    let hello = ToDeputy::Hello { comm: comm.to_owned(), pending };
-                    wire::send(&mut deputy, &hello).context("greeting the deputy")?;
+                    greeting.give(&mut deputy)?;
                     return Ok(Keeper { deputy, link, early, _journal: journal });
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error).context("waiting for the deputy"),
+            }
+            if stopped && inspect::is_stopped(pid) {
+                wire::send(&mut &link, &ToTarget::StillHere).context("speaking to the node where it is")?;
+                deadline = Instant::now() + MEETING;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -182,7 +210,10 @@ fn inward(
 /// by the other thread, and says then that the process has ended.
 fn hand_on(daemon: &Daemon, session: SessionId, mut deputy: &UnixStream, word: FromTarget) -> Result<bool> {
     let _killed = match word {
-        FromTarget::Output(bytes) => wire::send(&mut deputy, &ToDeputy::Output(bytes)),
+        FromTarget::Stream(word) => wire::send(&mut deputy, &ToDeputy::Stream(word)),
+        FromTarget::Offset(file, offset) => wire::send(&mut deputy, &ToDeputy::Offset(file, offset)),
+        FromTarget::Family(has) => wire::send(&mut deputy, &ToDeputy::Family(has)),
+        FromTarget::LeaderEnded(end) => wire::send(&mut deputy, &ToDeputy::LeaderEnded(end)),
         FromTarget::WantsInput(wants) => wire::send(&mut deputy, &ToDeputy::WantsInput(wants)),
         FromTarget::Stopped(signal) => wire::send(&mut deputy, &ToDeputy::Stopped(signal)),
         FromTarget::Ended(end) => {
@@ -217,6 +248,8 @@ fn outward(mut deputy: &UnixStream, mut link: &TcpStream) -> Result<()> {
                 Some(FromDeputy::Signal(signal)) => ToTarget::Signal(signal),
                 Some(FromDeputy::Input(bytes)) => ToTarget::Input(bytes),
                 Some(FromDeputy::Resize(size)) => ToTarget::Resize(size),
+                Some(FromDeputy::SignalGroup(signal)) => ToTarget::SignalGroup(signal),
+                Some(FromDeputy::Stream(word)) => ToTarget::Stream(word),
                 None => {
                     wire::send(&mut link, &ToTarget::Kill).context("ending the process")?;
                     return Ok(());

@@ -7,6 +7,8 @@ mod dump;
 mod frozen;
 mod journal;
 mod keeper;
+mod memory;
+mod pipes;
 mod source;
 mod takeover;
 

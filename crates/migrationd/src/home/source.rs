@@ -3,7 +3,9 @@
 use super::dump::Image;
 use super::frozen::Frozen;
 use super::journal::Journal;
-use super::keeper::Keeper;
+use super::keeper::{Greeting, Keeper};
+use super::memory;
+use super::pipes::Pipes;
 use super::takeover::Redirected;
 use super::{Daemon, Stayed};
 use crate::inspect::{self, Summary};
@@ -90,19 +92,25 @@ fn attempt(
     let frozen = Frozen::freeze(pid, session).map_err(undone("freezing it"))?;
     let moving = negotiated.frozen(began, this.now());
     // Frozen, it cannot change any more: what it opened since it was looked at is seen now.
-    inspect::migratable(pid)?;
+    let now = inspect::migratable(pid)?;
+    if !now.has_the_ties_of(&migratable) {
+        return Err(Obstacle::Changing.into());
+    }
     let pending = inspect::pending_signals(pid);
+    let pipes = Pipes::copy(&now).map_err(undone("copying its pipes"))?;
     let image = Image::make(pid, session, frozen.group()).map_err(undone("making its image"))?;
     let moving = moving.dumped(this.now());
+    memory::send(&mut link, &now.named_memory).map_err(undone("sending its shared memory"))?;
     let bytes = image.send(&mut link).map_err(undone("sending its image"))?;
     let moving = moving.sent(this.now());
     let deputy = Keeper::listen(pid).map_err(undone("preparing for its deputy"))?;
     wait_restored(&mut link).map_err(undone("restoring it on the target"))?;
     let moving = moving.restored(this.now());
-    let redirected =
-        Redirected::prepare(pid, &summary.arguments).map_err(undone("putting its deputy in its place"))?;
+    let redirected = Redirected::prepare(&frozen, pid, &summary.arguments, now.stopped)
+        .map_err(undone("putting its deputy in its place"))?;
     let (moving, journal) = this.commit(moving, redirected, &frozen)?;
     drop(image);
+    memory::remove(&now.named_memory);
     let resumed = this.resume(moving, &mut link).map_err(|source| Stayed::LostOnTheWay { source });
     frozen.release();
     let (resumed, early) = resumed?;
@@ -116,9 +124,9 @@ fn attempt(
         bytes,
         steps: timeline.steps.iter().map(|(name, length)| ((*name).to_owned(), millis(*length))).collect(),
     };
-    let keeper = deputy
-        .meet(pid, &summary.comm, pending, link, journal, early)
-        .map_err(|source| Stayed::LostOnTheWay { source })?;
+    let greeting = Greeting { pid, comm: summary.comm.clone(), pending, stopped: now.stopped, pipes };
+    let keeper =
+        deputy.meet(greeting, link, journal, early).map_err(|source| Stayed::LostOnTheWay { source })?;
     Ok((keeper, record))
 }
 
@@ -143,7 +151,7 @@ impl Attempt<'_> {
         let link = link::connect(self.to.overlay, secret).map_err(undone)?;
         let ask = || -> Result<Option<FromTarget>> {
             link.set_read_timeout(Some(ANSWER)).context("setting up the link")?;
-            wire::send(&mut &link, &ToTarget::Offer(offer)).context("offering the process")?;
+            wire::send(&mut &link, &ToTarget::Offer(Box::new(offer))).context("offering the process")?;
             let answer = wire::receive(&mut &link).context("waiting for the target's answer")?;
             link.set_read_timeout(Some(RESTORE)).context("setting up the link")?;
             Ok(answer)
@@ -174,11 +182,14 @@ impl Attempt<'_> {
             image_id: me.image_id,
             cpu: me.cpu,
             usr_untouched: crate::node::usr_untouched(),
-            resident_kib: self.summary.resident_kib,
+            resident_kib: inspect::resident_kib(&self.migratable.members),
             comm: self.summary.comm.clone(),
             args: self.summary.args.clone(),
             uid: self.summary.uid,
             terminal,
+            streams: self.migratable.streams.clone(),
+            shared_files: self.migratable.shared_files.clone(),
+            named_memory: memory::describe(&self.migratable.named_memory)?,
         })
     }
 
@@ -199,6 +210,7 @@ impl Attempt<'_> {
             }
         };
         redirected.become_deputy(frozen).map_err(undone)?;
+        frozen.end_descendants();
         Ok((moving.commit(self.now()), journal))
     }
 

@@ -1,50 +1,63 @@
 //! PID 1 of the capsule.
 //!
 //! ```text
-//! Restoring ──CRIU's hook──▶ Held ──Resume──▶ Releasing ──CRIU ends──▶ Running ──the process ends──▶ (over)
+//! Restoring ──CRIU's hook──▶ Held ──Resume──▶ Releasing ──CRIU ends──▶ Running ──all have ended──▶ Emptying ─▶ (over)
 //!     └────────CRIU fails──────┴─────────────────┴─▶ Failed is said, everything here dies with PID 1
 //! ```
+//!
+//! While others go on after the first process has ended, the stage stays Running. Emptying sends what they wrote last.
 
 use crate::hook;
+use crate::members;
+use crate::offsets::Offsets;
 use crate::root;
+use crate::streams::{self, OnDemand};
 use crate::terminal::Terminal;
 use anyhow::{Context, Result, bail};
 use brant_migration::protocol::{End, FromTarget, ToTarget};
 use brant_migrationd::guest::capsule::Setup;
+use brant_migrationd::outbox::Outbox;
+use brant_migrationd::streams::Streams;
 use brant_migrationd::wire;
 use brant_sys::child::{Running, Tool};
 use brant_sys::process::{self, Change, ChildChange};
 use brant_sys::signal::{self, SignalQueue};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::Write;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
-/// How often it is looked whether the process waits for input.
+/// How often it is looked what the processes wait for.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
-/// Where in the kernel a process sleeps that reads its terminal, or waits for it among others.
-const INPUT_WAITS: [&str; 7] =
-    ["wait_woken", "n_tty_read", "do_select", "do_sys_poll", "do_poll", "ep_poll", "do_epoll_wait"];
-const CPU_EVERY: Duration = Duration::from_secs(1);
+/// The same, while many events come.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 enum Stage {
     Restoring,
     Held(UnixStream),
     Releasing,
     Running,
+    Emptying,
 }
 
 struct Capsule {
     pid: i32,
+    /// The first process's group, in here.
+    group: i32,
     control: UnixStream,
+    outbox: Outbox,
     hook: UnixListener,
     terminal: Terminal,
+    streams: Streams,
+    on_demand: Vec<OnDemand>,
+    offsets: Offsets,
     changes: SignalQueue,
     criu: Running,
     stage: Stage,
+    end: Option<End>,
     wanted_input: bool,
-    cpu_told: Instant,
+    had_family: bool,
+    looked: Instant,
 }
 
 /// Restores the process and stays with it to its end.
@@ -66,87 +79,97 @@ fn begin(setup: &Setup, control: UnixStream) -> Result<Capsule> {
     // SIGTTOU blocked: the process's group has the terminal, and yet it is this one that sets its modes.
     let changes = SignalQueue::new(&[signal::SIGCHLD, process::SIGTTOU]).context("queueing signals")?;
     let hook = UnixListener::bind(hook::SOCKET).context("listening for CRIU's hook")?;
-    let (terminal, slave) = Terminal::open(setup.terminal)?;
-    let criu = restore(slave)?;
+    let terminal = Terminal::open(setup.user, setup.terminal)?;
+    let (streams, ends, on_demand) = streams::make(&setup.streams, setup.user, terminal.output()?)?;
+    let criu = restore(&terminal, ends)?;
     Ok(Capsule {
         pid: setup.pid,
+        group: 0,
         control,
+        outbox: Outbox::default(),
         hook,
         terminal,
+        streams,
+        on_demand,
+        offsets: Offsets::of(&setup.shared_files),
         changes,
         criu,
         stage: Stage::Restoring,
+        end: None,
         wanted_input: false,
-        cpu_told: Instant::now(),
+        had_family: false,
+        looked: Instant::now(),
     })
 }
 
-fn restore(terminal: OwnedFd) -> Result<Running> {
-    Tool::new("criu")
+fn restore(terminal: &Terminal, ends: streams::ProcessEnds) -> Result<Running> {
+    let criu = Tool::new("criu")
         .args(["restore", "-D", root::IMAGES, "-W", root::IMAGES, "-o", "restore.log", "-v2"])
         // The terminal is this process's standard input; session and group are taken from there.
         .arg("--shell-job")
         // The process becomes our child, and CRIU ends once it runs.
         .args(["--restore-detached", "--restore-sibling"])
         .args(["--manage-cgroups=ignore", "--action-script", "/usr/lib/brant/capsule-init"])
-        .stdin(terminal)
-        .spawn()
-        .context("starting CRIU")
+        .stdin(terminal.process_side()?);
+    ends.give_to(criu).spawn().context("starting CRIU")
 }
 
 impl Capsule {
     fn run(mut self) -> Result<()> {
         loop {
-            let mut fds = vec![
-                PollFd::new(&self.control, PollFlags::IN),
-                PollFd::new(&self.changes, PollFlags::IN),
-                PollFd::new(&self.terminal, PollFlags::IN),
-            ];
-            if matches!(self.stage, Stage::Restoring) {
-                fds.push(PollFd::new(&self.hook, PollFlags::IN));
-            }
-            match poll(&mut fds, Some(&LOOK)) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => return Err(errno).context("waiting"),
-            }
-            let ready: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
-            drop(fds);
-            if ready[2].contains(PollFlags::IN) {
-                self.hand_output_on()?;
-            }
-            if ready.get(3).is_some_and(|ready| !ready.is_empty()) {
+            let [spoken_to, hooked] = self.wait()?;
+            if hooked {
                 self.hold()?;
             }
-            if !ready[0].is_empty() {
+            if spoken_to {
                 match wire::receive(&mut self.control).context("listening to migrationd")? {
                     Some(word) => self.obey(word)?,
                     // Nobody left to run for: all that is in here ends with PID 1.
                     None => return Ok(()),
                 }
             }
+            for word in self.streams.serve() {
+                self.say(&FromTarget::Stream(word))?;
+            }
             while self.changes.take().context("reading signals")?.is_some() {}
-            while let Some(change) = process::next_change().context("waiting for children")? {
-                if self.note(change)? {
-                    return Ok(());
-                }
+            for change in members::reap()? {
+                self.note(change)?;
             }
-            if matches!(self.stage, Stage::Running) {
+            if matches!(self.stage, Stage::Running) && self.looked.elapsed() >= LOOK_EVERY {
                 self.look()?;
-                // A terminal whose slave nobody holds is always "ready"; do not spin on it.
-                if ready[2].contains(PollFlags::HUP) && !ready[2].contains(PollFlags::IN) {
-                    std::thread::sleep(Duration::from_millis(50));
-                }
             }
+            if matches!(self.stage, Stage::Emptying) && self.streams.is_read() {
+                return self.finish();
+            }
+            self.outbox.flush(&self.control).context("speaking to migrationd")?;
         }
     }
 
+    /// Waits for something to do: whether migrationd speaks, whether CRIU has reached its hook.
+    fn wait(&self) -> Result<[bool; 2]> {
+        let outgoing = if self.outbox.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+        let mut fds = vec![
+            PollFd::new(&self.control, PollFlags::IN | outgoing),
+            PollFd::new(&self.changes, PollFlags::IN),
+            PollFd::new(&self.hook, PollFlags::IN),
+        ];
+        fds.extend(self.streams.poll_fds());
+        match poll(&mut fds, Some(&LOOK)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno).context("waiting"),
+        }
+        let spoken_to = fds[0].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
+        Ok([spoken_to, matches!(self.stage, Stage::Restoring) && !fds[2].revents().is_empty()])
+    }
+
     fn say(&mut self, word: &FromTarget) -> Result<()> {
-        wire::send(&mut self.control, word).context("speaking to migrationd")
+        self.outbox.say(word).context("speaking to migrationd")
     }
 
     fn hold(&mut self) -> Result<()> {
         let (criu, _) = self.hook.accept().context("taking CRIU's hook")?;
         self.terminal.make_transparent()?;
+        self.offsets.take_hold()?;
         self.stage = Stage::Held(criu);
         self.say(&FromTarget::RestoredStopped)
     }
@@ -157,59 +180,56 @@ impl Capsule {
                 Stage::Held(mut criu) => criu.write_all(b"g").context("letting CRIU go on"),
                 _ => bail!("told to resume a process that is not held"),
             },
-            ToTarget::Signal(signal) => self.deliver(signal),
+            ToTarget::Signal(signal) => members::deliver(self.pid, signal),
+            ToTarget::SignalGroup(signal) => {
+                let group = members::of_group(&members::all(&self.helpers()), self.group);
+                group.into_iter().try_for_each(|pid| members::deliver(pid, signal))
+            }
             ToTarget::Input(bytes) => self.terminal.write(&bytes),
             ToTarget::Resize(size) => self.terminal.resize(size),
+            ToTarget::Stream(word) => {
+                self.on_demand.iter_mut().for_each(|stream| stream.came(&word));
+                self.streams.take(word);
+                Ok(())
+            }
             other => bail!("did not expect {other:?}"),
         }
     }
 
-    /// Delivers a signal from home. The process's group has no shell in here and counts as orphaned, so the kernel
-    /// would ignore a terminal stop: where the process has not its own handler for it, it is stopped outright.
-    fn deliver(&self, number: i32) -> Result<()> {
-        let stops = matches!(number, process::SIGTSTP | process::SIGTTIN | process::SIGTTOU);
-        let number = if stops && !self.handles(number) { process::SIGSTOP } else { number };
-        signal::send(self.pid, number).context("delivering a signal")
+    /// Processes of our own in here.
+    fn helpers(&self) -> Vec<i32> {
+        i32::try_from(self.criu.id()).into_iter().collect()
     }
 
-    fn handles(&self, number: i32) -> bool {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
-        let set = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-            u64::from_str_radix(line.trim(), 16).unwrap_or(0)
-        };
-        (set("SigCgt:") | set("SigIgn:")) & (1 << (number - 1)) != 0
-    }
-
-    /// Notes what became of a child; true once the process has ended.
-    fn note(&mut self, change: ChildChange) -> Result<bool> {
+    /// Notes what became of a child.
+    fn note(&mut self, change: ChildChange) -> Result<()> {
         if i64::from(change.pid) == i64::from(self.criu.id()) {
-            return self.note_criu(change.change).map(|()| false);
+            return self.note_criu(change.change);
         }
-        if change.pid != self.pid {
-            return Ok(false);
+        if change.pid != self.pid || self.end.is_some() {
+            return Ok(());
         }
         let end = match change.change {
-            Change::Stopped(signal) => return self.say(&FromTarget::Stopped(signal)).map(|()| false),
-            Change::Continued => return self.say(&FromTarget::Continued).map(|()| false),
+            Change::Stopped(signal) => return self.say(&FromTarget::Stopped(signal)),
+            Change::Continued => return self.say(&FromTarget::Continued),
             Change::Exited(status) => End::Exited(status),
             Change::Killed(signal) => End::Killed(signal),
         };
         if !matches!(self.stage, Stage::Running | Stage::Releasing) {
             bail!("the restored process ended before it was let go");
         }
-        // First all that it said, then that it has ended.
-        while self.hand_output_on()? {}
-        self.say(&FromTarget::CpuTime(change.cpu_micros))?;
-        self.say(&FromTarget::Ended(end))?;
-        Ok(true)
+        self.end = Some(end);
+        self.look_for_survivors(true)
     }
 
     fn note_criu(&mut self, change: Change) -> Result<()> {
         match (change, &self.stage) {
             (Change::Exited(0), Stage::Releasing) => {
                 self.stage = Stage::Running;
-                self.say(&FromTarget::Resumed)
+                self.group = members::group_of(self.pid).unwrap_or(self.pid);
+                self.say(&FromTarget::Resumed)?;
+                // It may have ended before CRIU did.
+                self.look_for_survivors(true)
             }
             (Change::Exited(0), _) => bail!("CRIU ended without waiting"),
             (Change::Stopped(_) | Change::Continued, _) => Ok(()),
@@ -223,31 +243,68 @@ impl Capsule {
         }
     }
 
-    /// Hands on what the process wrote to its terminal; false when there was nothing.
-    fn hand_output_on(&mut self) -> Result<bool> {
-        let bytes = self.terminal.read()?;
-        if bytes.is_empty() {
-            return Ok(false);
+    /// Once the first process has ended: goes on for those it has left behind, or empties the streams.
+    fn look_for_survivors(&mut self, just_ended: bool) -> Result<()> {
+        let (Some(end), Stage::Running) = (self.end, &self.stage) else { return Ok(()) };
+        if just_ended {
+            self.tell_offsets()?;
         }
-        self.say(&FromTarget::Output(bytes))?;
-        Ok(true)
+        if members::all(&self.helpers()).is_empty() {
+            self.tell_offsets()?;
+            // With nobody on the other side, the terminal comes to an end, too.
+            self.terminal.let_go();
+            self.stage = Stage::Emptying;
+            return Ok(());
+        }
+        if just_ended { self.say(&FromTarget::LeaderEnded(end)) } else { Ok(()) }
     }
 
-    /// Looks what the process is doing: whether it waits for its terminal, and what it has used.
+    /// Tells of shared files in which the process has come further.
+    fn tell_offsets(&mut self) -> Result<()> {
+        for (file, offset) in self.offsets.news() {
+            self.say(&FromTarget::Offset(file, offset))?;
+        }
+        Ok(())
+    }
+
+    /// Says the last word, after everything that was written.
+    fn finish(mut self) -> Result<()> {
+        let end = self.end.context("finishing before the process has ended")?;
+        self.say(&FromTarget::Ended(end))?;
+        while !self.outbox.is_empty() {
+            self.outbox.flush(&self.control).context("speaking to migrationd")?;
+            let mut fds = [PollFd::new(&self.control, PollFlags::OUT)];
+            match poll(&mut fds, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno).context("waiting for migrationd"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks what the processes are doing: who is left, who waits for the terminal or a pipe.
     fn look(&mut self) -> Result<()> {
-        let wchan = std::fs::read_to_string(format!("/proc/{}/wchan", self.pid)).unwrap_or_default();
-        let wants = INPUT_WAITS.contains(&wchan.trim());
+        self.looked = Instant::now();
+        self.look_for_survivors(false)?;
+        let all = members::all(&self.helpers());
+        let wants = members::want_terminal(&all);
         if wants != self.wanted_input {
             self.wanted_input = wants;
             self.say(&FromTarget::WantsInput(wants))?;
         }
-        if self.cpu_told.elapsed() >= CPU_EVERY {
-            self.cpu_told = Instant::now();
-            if let Some(summary) = brant_migrationd::inspect::summary(self.pid) {
-                let micros = u64::try_from(summary.cpu.as_micros()).unwrap_or(u64::MAX);
-                self.say(&FromTarget::CpuTime(micros))?;
+        let has_family = members::of_group(&all, self.group).len() > 1;
+        if has_family != self.had_family {
+            self.had_family = has_family;
+            self.say(&FromTarget::Family(has_family))?;
+        }
+        let mut on_demand = std::mem::take(&mut self.on_demand);
+        for stream in &mut on_demand {
+            let wish = members::wish(&all, &stream.name(), OnDemand::taste());
+            if let Some(word) = stream.ask(wish) {
+                self.say(&FromTarget::Stream(word))?;
             }
         }
+        self.on_demand = on_demand;
         Ok(())
     }
 }

@@ -7,7 +7,10 @@
 
 mod hook;
 mod inner;
+mod members;
+mod offsets;
 mod root;
+mod streams;
 mod terminal;
 
 use anyhow::{Context, Result};

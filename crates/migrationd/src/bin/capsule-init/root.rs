@@ -1,8 +1,10 @@
 //! The capsule's file systems: the home node's root by NFS, this node's `/usr`, and everything else of its own.
 
 use anyhow::{Context, Result};
+use brant_migration::protocol::NamedMemory;
 use brant_migrationd::guest::capsule::Setup;
 use brant_sys::namespace::{bind, enter_root, loopback_up, make_device, make_mounts_private, mount};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Character devices that hold no state of this machine.
@@ -25,6 +27,7 @@ pub(crate) fn enter(setup: &Setup) -> Result<()> {
     mount("proc", &staging.join("proc"), "proc", "", false).context("mounting the capsule's /proc")?;
     mount("tmpfs", &staging.join("sys"), "tmpfs", "size=4k,mode=755", true).context("masking /sys")?;
     devices(&staging.join("dev"))?;
+    named_memory(&staging.join("dev/shm"), setup)?;
     run(&staging.join("run"), setup)?;
     enter_root(staging).context("entering the capsule's root")
 }
@@ -52,6 +55,22 @@ fn devices(dev: &Path) -> Result<()> {
     ] {
         std::os::unix::fs::symlink(target, dev.join(name))
             .with_context(|| format!("making the capsule's /dev/{name}"))?;
+    }
+    Ok(())
+}
+
+/// Shared memory that has come along gets its name back.
+fn named_memory(folder: &Path, setup: &Setup) -> Result<()> {
+    for (number, memory) in setup.named_memory.iter().enumerate() {
+        let from = Path::new(&setup.images).join(NamedMemory::file_name(number));
+        let to = folder.join(&memory.name);
+        let make = || -> std::io::Result<()> {
+            std::fs::copy(&from, &to)?;
+            std::os::unix::fs::chown(&to, Some(memory.user), Some(memory.group))?;
+            std::fs::set_permissions(&to, std::fs::Permissions::from_mode(memory.mode))?;
+            std::fs::remove_file(&from)
+        };
+        make().with_context(|| format!("making the shared memory `{}`", memory.name))?;
     }
     Ok(())
 }

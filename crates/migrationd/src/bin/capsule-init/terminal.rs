@@ -5,11 +5,10 @@ use anyhow::{Context, Result};
 use brant_migration::protocol::Size;
 use brant_sys::namespace::take_terminal;
 use brant_sys::pty::{Pty, WindowSize, set_window_size};
-use rustix::io::Errno;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 /// Keys that a terminal in line mode acts on; the outer one has done so already.
 const EDITING: [SpecialCodeIndex; 6] = [
@@ -22,25 +21,46 @@ const EDITING: [SpecialCodeIndex; 6] = [
 ];
 /// A key that does not exist (`_POSIX_VDISABLE`).
 const DISABLED: u8 = 0;
+/// Debian's group `tty`.
+const TERMINAL_GROUP: u32 = 5;
 /// What the deputy sends for end of file.
 const END_OF_FILE: u8 = brant_migration::protocol::END_OF_FILE;
 
-/// The master side, and the slave until the process has it.
+/// Both sides: the process's is held open too, so that the relay's never sees a hang-up while processes come and go.
 pub(crate) struct Terminal {
     master: File,
+    slave: Option<OwnedFd>,
 }
 
 impl Terminal {
-    /// Opens it and makes it the controlling terminal of the caller's new session; gives the slave for CRIU.
-    pub(crate) fn open(size: Option<Size>) -> Result<(Self, OwnedFd)> {
-        let Pty { master, slave } = Pty::open().context("opening the capsule's terminal")?;
+    /// Opens it for this user and makes it the controlling terminal of the caller's new session.
+    pub(crate) fn open(user: u32, size: Option<Size>) -> Result<Self> {
+        let pty = Pty::open().context("opening the capsule's terminal")?;
+        pty.give_to(user, TERMINAL_GROUP).context("giving the process its terminal")?;
+        let Pty { master, slave } = pty;
         take_terminal(&slave).context("taking the capsule's terminal")?;
         rustix::io::ioctl_fionbio(&master, true).context("setting up the capsule's terminal")?;
-        let terminal = Self { master: File::from(master) };
+        let terminal = Self { master: File::from(master), slave: Some(slave) };
         if let Some(size) = size {
             terminal.resize(size)?;
         }
-        Ok((terminal, slave))
+        Ok(terminal)
+    }
+
+    /// What the process writes, to read from.
+    pub(crate) fn output(&self) -> Result<OwnedFd> {
+        Ok(self.master.try_clone().context("sharing the capsule's terminal")?.into())
+    }
+
+    /// The process's side.
+    pub(crate) fn process_side(&self) -> Result<OwnedFd> {
+        let slave = self.slave.as_ref().context("sharing a terminal that was let go")?;
+        slave.try_clone().context("sharing the capsule's terminal")
+    }
+
+    /// Lets go of the process's side: once all processes have, the output comes to its end.
+    pub(crate) fn let_go(&mut self) {
+        self.slave = None;
     }
 
     /// Makes it hand everything through; CRIU has given it the modes of the outer one. Whether it works by lines stays,
@@ -68,19 +88,6 @@ impl Terminal {
             .context("resizing the terminal")
     }
 
-    /// What was written to it since last time; nothing when there is none, also once nobody holds the slave.
-    pub(crate) fn read(&self) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; 16 << 10];
-        match rustix::io::read(&self.master, &mut bytes) {
-            Ok(length) => {
-                bytes.truncate(length);
-                Ok(bytes)
-            }
-            Err(Errno::AGAIN | Errno::IO | Errno::INTR) => Ok(Vec::new()),
-            Err(errno) => Err(errno).context("reading the terminal"),
-        }
-    }
-
     /// Types; waits while the process does not read.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         match self.master.write_all(bytes) {
@@ -88,11 +95,5 @@ impl Terminal {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
             other => other.context("typing into the terminal"),
         }
-    }
-}
-
-impl AsFd for Terminal {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.master.as_fd()
     }
 }
