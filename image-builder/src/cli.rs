@@ -2,6 +2,7 @@
 
 use crate::build::args::BuildArgs;
 use crate::cluster::args::ClusterArgs;
+use crate::prove::ProveArgs;
 use crate::smoke::SmokeArgs;
 use crate::trial::TryArgs;
 use clap::{Parser, Subcommand};
@@ -30,4 +31,6 @@ pub(crate) enum Verb {
     Cluster(ClusterArgs),
     /// Boot a cluster, do the main job on it, and check all that must hold.
     Smoke(SmokeArgs),
+    /// Move programs while they run, and compare what comes out with runs that nobody moved.
+    Prove(ProveArgs),
 }

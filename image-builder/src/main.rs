@@ -9,6 +9,7 @@ mod interrupt;
 mod invoker;
 mod job;
 mod progress;
+mod prove;
 mod smoke;
 mod trial;
 mod workspace;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         Verb::Build(args) => build::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Cluster(args) => cluster::run(&args),
         Verb::Try(args) => trial::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Prove(args) => prove::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Smoke(args) => smoke::run(&args).map(|()| ExitCode::SUCCESS),
     };
     match outcome {

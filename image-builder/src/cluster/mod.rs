@@ -12,6 +12,7 @@ mod kill;
 mod list;
 pub(crate) mod node;
 pub(crate) mod patience;
+pub(crate) mod stage;
 pub(crate) mod state;
 
 use args::ClusterArgs;

@@ -15,18 +15,16 @@ mod workload;
 
 pub(crate) use args::SmokeArgs;
 
-use crate::cluster::args::CreateArgs;
-use crate::cluster::create::{self, Nascent};
+use crate::cluster::create;
 use crate::cluster::node::{Node, ROOT};
 use crate::cluster::patience::Patience;
-use crate::cluster::state::{Cluster, Clusters, Plan};
-use crate::failure::{Advice, Kind};
+use crate::cluster::stage::{Stage, Wanted};
+use crate::cluster::state::Cluster;
 use crate::progress::Progress;
 use anyhow::{Context, Result};
 use figures::Figures;
 use host_load::Ticks;
 use std::io::Write;
-use std::time::Duration;
 use terminal::Terminal;
 use workload::Jobs;
 
@@ -88,8 +86,9 @@ impl Run {
 /// # Errors
 /// The step that did not hold, and what was seen.
 pub(crate) fn run(args: &SmokeArgs) -> Result<()> {
-    let stage = Stage::set(args)?;
-    let mut run = stage.begin(args);
+    let SmokeArgs { name, machines, dhcp, attach, .. } = args;
+    let stage = Stage::set(&Wanted { name, machines, dhcp: *dhcp, attach: *attach })?;
+    let mut run = begin(&stage, args);
     let progress = Progress::new();
     for (number, (what, step)) in STEPS.iter().enumerate() {
         let shown = progress.stage(&format!("{:2} of {}: {what}", number + 1, STEPS.len()));
@@ -110,70 +109,22 @@ pub(crate) fn run(args: &SmokeArgs) -> Result<()> {
     writeln!(out, "{}", run.figures.table(run.host, args)).context("printing the figures")
 }
 
-/// The cluster that the test runs on.
-struct Stage {
-    cluster: Cluster,
-    plan: Plan,
-    booted: Duration,
-    /// None for a cluster that is not ours to end.
-    nascent: Option<Nascent>,
-}
-
-impl Stage {
-    fn set(args: &SmokeArgs) -> Result<Self> {
-        if args.attach {
-            let cluster = Clusters::find()?.cluster(&args.name);
-            let plan = cluster.plan()?.ok_or_else(|| {
-                let what = format!("attaching to cluster `{}`: there is none", args.name);
-                Advice::new(Kind::Input, what).hint("`brant-image cluster list` shows what there is").error()
-            })?;
-            // How fast it booted is not known any more.
-            let booted = Duration::from_secs(8) * plan.accelerator.slowness();
-            return Ok(Self { cluster, plan, booted, nascent: None });
-        }
-        let plan = create::plan(&CreateArgs {
-            name: args.name.clone(),
-            machines: args.machines.clone(),
-            dhcp: args.dhcp,
-            timeout: None,
-        })?;
-        let nascent = Nascent::start(&plan)?;
-        let answered = nascent.wait(&plan, create::patience(&plan))?;
-        let booted = answered.into_iter().map(|(_, after)| after).max().unwrap_or_default();
-        Ok(Self { cluster: nascent.cluster().clone(), plan, booted, nascent: Some(nascent) })
-    }
-
-    fn begin(&self, args: &SmokeArgs) -> Run {
-        let patience = Patience::measured(self.booted);
-        let node =
-            |name| Node { name, folder: self.cluster.node_folder(name), patience: patience.short_command() };
-        Run {
-            nodes: self.plan.nodes.iter().map(|planned| node(planned.name)).collect(),
-            patience,
-            job_seconds: args.job_seconds,
-            host: ideal::Host {
-                nodes: u32::try_from(self.plan.nodes.len()).unwrap_or(u32::MAX),
-                cpus: self.plan.cpus,
-                processors: create::processors(),
-            },
-            keeper: self.cluster.keeper().ok().flatten(),
-            jobs_began: Ticks::default(),
-            jobs: None,
-            terminal: None,
-            attached: args.attach,
-            figures: Figures::new(&self.plan),
-        }
-    }
-
-    /// Ends the cluster, or leaves it to be looked at.
-    fn end(self, keep: bool) {
-        let name = self.cluster.name.to_string();
-        if let (Some(nascent), true) = (self.nascent, keep) {
-            match nascent.release() {
-                Ok(()) => eprintln!("cluster `{name}` is left running"),
-                Err(error) => eprintln!("cluster `{name}` could not be left running: {error:#}"),
-            }
-        }
+fn begin(stage: &Stage, args: &SmokeArgs) -> Run {
+    Run {
+        nodes: stage.nodes(),
+        patience: stage.patience(),
+        job_seconds: args.job_seconds,
+        host: ideal::Host {
+            nodes: u32::try_from(stage.plan.nodes.len()).unwrap_or(u32::MAX),
+            cpus: stage.plan.cpus,
+            processors: create::processors(),
+        },
+        keeper: stage.cluster.keeper().ok().flatten(),
+        jobs_began: Ticks::default(),
+        jobs: None,
+        terminal: None,
+        attached: args.attach,
+        figures: Figures::new(&stage.plan),
     }
 }
 

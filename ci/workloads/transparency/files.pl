@@ -1,0 +1,24 @@
+# Files in all manners of opening, with offsets in the middle, and one without a name.
+use lib $ENV{LIB};
+use Until;
+open my $append, '>>', 'append' or die;
+syswrite $append, "own first\n";
+open my $both, '+>', 'both' or die;
+syswrite $both, join '', map { "record $_\n" } 10 .. 40;
+sysseek $both, 50, 0;
+open my $read, '<', 'input' or die;
+sysread $read, my $start, 100;
+open my $nameless, '+>', 'nameless' or die;
+unlink 'nameless';
+syswrite $nameless, "nobody knows my name\n" x 1000;
+open my $null, '+<', '/dev/null' or die;
+Until::moved();
+syswrite $append, "own second\n";
+sysread $both, my $middle, 20;
+syswrite $both, "OVERWRITTEN";
+sysread $read, my $next, 100;
+sysseek $nameless, 21 * 500, 0;
+sysread $nameless, my $name, 21;
+syswrite $null, "nothing";
+print "middle [$middle]\nstart [$start]\nnext [$next]\nname [$name]\n";
+print -e 'nameless' ? "it has a name again\n" : "it has no name\n";

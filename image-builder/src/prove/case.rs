@@ -1,0 +1,119 @@
+//! The cases, as their file says them.
+
+use crate::failure::{Advice, Kind};
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// A file of cases.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cases {
+    /// A folder beside the file whose files every case finds in `$LIB`.
+    #[serde(default)]
+    pub(super) lib: Option<PathBuf>,
+    /// The cases, in their order.
+    #[serde(rename = "case")]
+    pub(super) list: Vec<Case>,
+}
+
+/// One program, or several that work together.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Case {
+    /// Its name.
+    pub(super) name: String,
+    /// What a shell runs, in an empty folder, as the ordinary user. It may wait for the file `moved`.
+    pub(super) script: String,
+    /// The shell.
+    #[serde(default = "dash")]
+    pub(super) shell: String,
+    /// Whether the shell is interactive, on a terminal; then the script is typed.
+    #[serde(default)]
+    pub(super) terminal: bool,
+    /// What is moved: a pattern for `pgrep -f` each, every one to another node than the one before.
+    #[serde(rename = "move")]
+    pub(super) moved: Vec<String>,
+    /// How often each is moved.
+    #[serde(default = "once")]
+    pub(super) times: u32,
+    /// The obstacle that keeps it at home by design.
+    #[serde(default)]
+    pub(super) obstacle: Option<String>,
+    /// Whether it is among the few that every test run has time for.
+    #[serde(default)]
+    pub(super) quick: bool,
+    /// Whether the moves happen at random moments; else the case waits for them at a place of its own.
+    #[serde(default)]
+    pub(super) at_random: bool,
+}
+
+fn dash() -> String {
+    "sh".to_owned()
+}
+
+fn once() -> u32 {
+    1
+}
+
+impl Cases {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// The line that is wrong.
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        let reading = || Advice::new(Kind::Input, format!("reading the cases in `{}`", path.display()));
+        let text = std::fs::read_to_string(path).with_context(reading)?;
+        let mut cases: Self = toml::from_str(&text).with_context(reading)?;
+        cases.lib = cases.lib.map(|lib| path.parent().unwrap_or(Path::new(".")).join(lib));
+        Ok(cases)
+    }
+
+    /// Those that are wanted.
+    ///
+    /// # Errors
+    /// A name that is none of them.
+    pub(super) fn choose(mut self, only: &[String], quick: bool) -> Result<Self> {
+        if let Some(stranger) = only.iter().find(|name| self.list.iter().all(|case| case.name != **name)) {
+            let names: Vec<&str> = self.list.iter().map(|case| case.name.as_str()).collect();
+            let hint = format!("there are: {}", names.join(", "));
+            return Err(Advice::new(Kind::Input, format!("choosing the case `{stranger}`"))
+                .hint(hint)
+                .error());
+        }
+        self.list.retain(|case| (only.is_empty() || only.contains(&case.name)) && (!quick || case.quick));
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two() -> Cases {
+        let case = |name: &str, quick: bool| {
+            format!("[[case]]\nname = \"{name}\"\nscript = \"true\"\nmove = [\"x\"]\nquick = {quick}\n")
+        };
+        toml::from_str(&(case("a", true) + &case("b", false))).unwrap()
+    }
+
+    #[test]
+    fn cases_are_chosen_by_name_and_by_how_quick_they_are() {
+        let names = |cases: Cases| cases.list.into_iter().map(|case| case.name).collect::<Vec<_>>();
+        assert_eq!(names(two().choose(&[], false).unwrap()), ["a", "b"]);
+        assert_eq!(names(two().choose(&[], true).unwrap()), ["a"]);
+        assert_eq!(names(two().choose(&["b".to_owned()], false).unwrap()), ["b"]);
+        assert!(two().choose(&["c".to_owned()], false).is_err());
+    }
+
+    #[test]
+    fn the_cases_that_come_with_brant_can_be_read() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ci/workloads");
+        let cases = Cases::read(&folder.join("transparency.toml")).unwrap();
+        assert!(cases.list.iter().any(|case| case.quick));
+        let mut names: Vec<&str> = cases.list.iter().map(|case| case.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), cases.list.len(), "each name once");
+    }
+}

@@ -1,0 +1,74 @@
+//! `brant-image prove`: programs run twice on a node, once left alone and once moved while they run; everything that
+//! comes out must be the same. The cases are data: `ci/workloads/transparency.toml`, `ci/workloads/corpus.toml`.
+
+mod case;
+mod files;
+mod outcome;
+mod trial;
+
+use crate::cluster::args::{ClusterName, MachineArgs};
+use crate::cluster::joining;
+use crate::cluster::stage::{Stage, Wanted};
+use crate::failure::{Advice, Kind};
+use crate::progress::Progress;
+use anyhow::{Context, Result};
+use case::Cases;
+use clap::Args;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Arguments of `prove`.
+#[derive(Debug, Args)]
+pub(crate) struct ProveArgs {
+    /// The cases, a TOML file.
+    #[arg(value_name = "FILE")]
+    cases: PathBuf,
+    /// Only these cases.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Only the cases that are marked as quick.
+    #[arg(long)]
+    quick: bool,
+    #[command(flatten)]
+    machines: MachineArgs,
+    /// The name of the cluster that is started for it.
+    #[arg(short = 'n', long, default_value = "prove")]
+    name: ClusterName,
+    /// Use the running cluster NAME, and leave it running, instead of starting one.
+    #[arg(long)]
+    attach: bool,
+    /// Leave the cluster running when a case has failed, to look at it.
+    #[arg(long)]
+    keep_failed: bool,
+}
+
+/// Runs the cases and prints what became of each.
+///
+/// # Errors
+/// A case that did not come out right; all the others have run.
+pub(crate) fn run(args: &ProveArgs) -> Result<()> {
+    let cases = Cases::read(&args.cases)?.choose(&args.only, args.quick)?;
+    let ProveArgs { name, machines, attach, .. } = args;
+    let stage = Stage::set(&Wanted { name, machines, dhcp: false, attach: *attach })?;
+    let nodes = stage.nodes();
+    joining::lists(&nodes, stage.patience())?;
+    files::put(&nodes[0], &cases)?;
+    let progress = Progress::new();
+    let mut outcomes = Vec::new();
+    for (number, case) in cases.list.iter().enumerate() {
+        let shown = progress.stage(&format!("{:2} of {}: {}", number + 1, cases.list.len(), case.name));
+        let outcome = trial::run(case, &nodes, stage.patience())?;
+        shown.done(&outcome.to_string());
+        outcomes.push((case.name.clone(), outcome));
+    }
+    let failed = outcomes.iter().filter(|(_, outcome)| !outcome.is_right()).count();
+    stage.end(failed > 0 && args.keep_failed);
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", outcome::table(&outcomes)).context("printing the outcomes")?;
+    if failed > 0 {
+        let what = format!("{failed} of {} cases did not come out right", outcomes.len());
+        let hint = "`--only NAME --keep-failed` runs one, and leaves the cluster to be looked at";
+        return Err(Advice::new(Kind::Other, what).hint(hint).error());
+    }
+    Ok(())
+}

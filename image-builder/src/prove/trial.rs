@@ -1,0 +1,152 @@
+//! One case: left alone, then moved, then compared.
+
+use super::case::Case;
+use super::files::FOLDER;
+use super::outcome::Outcome;
+use crate::cluster::node::{Node, ROOT, USER};
+use crate::cluster::patience::Patience;
+use anyhow::{Context, Result, anyhow, bail};
+use brant_types::agent::NodeState;
+use brant_types::migration::{Refused, UserAnswer};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long a case may take on a PC of today.
+const CASE: Duration = Duration::from_secs(40);
+/// How long the programs of a case may take to be there.
+const STARTING: Duration = Duration::from_secs(10);
+/// A move, and what `pgrep` needs to find it.
+const MOVE: Duration = Duration::from_secs(10);
+
+/// Runs it.
+///
+/// # Errors
+/// What kept it from being tried at all; an outcome that is not right is no error here.
+pub(super) fn run(case: &Case, nodes: &[Node], patience: Patience) -> Result<Outcome> {
+    let home = &nodes[0];
+    let names = other_nodes(home)?;
+    let within = patience.of(CASE);
+    start(case, home, "plain", true, within).join().map_err(|_| anyhow!("a thread panicked"))??;
+    let running = start(case, home, "moved", false, within);
+    let moved = moves(case, home, &names, patience, &running);
+    home.shell(USER, &format!("touch {FOLDER}/{}/moved/moved", case.name))?;
+    if let Err(error) = &moved {
+        // It goes on where it is; its end is awaited all the same, so that the next case has the node for itself.
+        tracing::debug!("{error:#}");
+    }
+    let ended = running.join().map_err(|_| anyhow!("a thread panicked"))?;
+    let frozen = match (moved, ended) {
+        (Err(error), _) | (_, Err(error)) => return Ok(Outcome::Wrong(format!("{error:#}"))),
+        (Ok(Moves::Made(frozen)), Ok(())) => frozen,
+        (Ok(Moves::Kept(obstacle)), Ok(())) => {
+            return Ok(match difference(case, home)? {
+                None => Outcome::Obstacle(obstacle),
+                Some(difference) => Outcome::Wrong(difference),
+            });
+        }
+    };
+    Ok(match difference(case, home)? {
+        None => Outcome::Equal { frozen },
+        Some(difference) => Outcome::Wrong(difference),
+    })
+}
+
+/// Starts the case in a folder of its own; what it says, and its status, are kept beside the folder.
+fn start(case: &Case, home: &Node, run: &str, moved: bool, within: Duration) -> JoinHandle<Result<()>> {
+    let folder = format!("{FOLDER}/{}/{run}", case.name);
+    let Case { shell, name, .. } = case;
+    let mark = if moved { "touch moved;" } else { "" };
+    let shell = if case.terminal {
+        format!("script -qec '{shell} -i {FOLDER}/{name}.sh' /dev/null")
+    } else {
+        format!("{shell} {FOLDER}/{name}.sh")
+    };
+    let script = format!(
+        "export LIB={FOLDER}/lib MARK={folder}/moved; rm -rf {folder}; mkdir -p {folder}; cd {folder}; {mark} \
+         {shell} < /dev/null > ../{run}.stdout 2> ../{run}.stderr; echo $? > ../{run}.status"
+    );
+    let home = home.clone();
+    thread::spawn(move || home.shell_within(USER, &script, b"", within).map(drop))
+}
+
+enum Moves {
+    Made(Vec<u64>),
+    Kept(String),
+}
+
+fn moves(
+    case: &Case,
+    home: &Node,
+    nodes: &[String],
+    patience: Patience,
+    running: &JoinHandle<Result<()>>,
+) -> Result<Moves> {
+    let mut frozen = Vec::new();
+    for (number, pattern) in case.moved.iter().enumerate() {
+        let pid = find(home, pattern, patience, running)?;
+        for time in 0..case.times {
+            let to = &nodes[(number + time as usize) % nodes.len()];
+            match migrate(home, &pid, to, patience)? {
+                Ok(millis) => frozen.push(millis),
+                // The balancer has been quicker.
+                Err(obstacle) if obstacle.reason == "away" => {}
+                Err(obstacle) if Some(&obstacle.reason) == case.obstacle.as_ref() => {
+                    return Ok(Moves::Kept(obstacle.reason));
+                }
+                Err(refused) => bail!("`{pattern}` stays at home ({}): {}", refused.reason, refused.message),
+            }
+        }
+    }
+    match &case.obstacle {
+        Some(obstacle) => bail!("it moved, though `{obstacle}` should have kept it"),
+        None => Ok(Moves::Made(frozen)),
+    }
+}
+
+/// Waits until the program is there.
+fn find(home: &Node, pattern: &str, patience: Patience, running: &JoinHandle<Result<()>>) -> Result<String> {
+    let deadline = Instant::now() + patience.of(STARTING);
+    loop {
+        // In brackets, so that the shell that runs pgrep is not found itself.
+        let (first, rest) = pattern.split_at(1);
+        let said = home.shell(ROOT, &format!("pgrep -of '[{first}]{rest}' || true"))?;
+        if let Some(pid) = said.split_ascii_whitespace().next() {
+            return Ok(pid.to_owned());
+        }
+        if running.is_finished() || Instant::now() > deadline {
+            bail!("no process is called `{pattern}`");
+        }
+    }
+}
+
+/// Moves it by hand; gives the time that it stood still, or why it stayed.
+fn migrate(home: &Node, pid: &str, to: &str, patience: Patience) -> Result<Result<u64, Refused>> {
+    let command = format!("brant migrate --json {pid} {to} || true");
+    let said = home.shell_within(ROOT, &command, b"", patience.of(MOVE))?;
+    let answer: UserAnswer =
+        serde_json::from_str(&said).with_context(|| format!("understanding `{}`", said.trim_end()))?;
+    match answer {
+        UserAnswer::Moved(record) => Ok(Ok(record.frozen_ms)),
+        UserAnswer::Stayed(refused) | UserAnswer::Denied(refused) => Ok(Err(refused)),
+        other => bail!("did not expect the answer {other:?}"),
+    }
+}
+
+fn other_nodes(home: &Node) -> Result<Vec<String>> {
+    let view = home.nodes()?;
+    let others = view.nodes.iter().filter(|node| !node.me && node.state == NodeState::Alive);
+    let names: Vec<String> = others.map(|node| node.name.clone()).collect();
+    if names.is_empty() { bail!("there is no other node to move to") } else { Ok(names) }
+}
+
+/// What differs between the two runs: output, errors, status, and every file left behind.
+fn difference(case: &Case, home: &Node) -> Result<Option<String>> {
+    let folder = format!("{FOLDER}/{}", case.name);
+    let script = format!(
+        "cd {folder}; rm -f plain/moved moved/moved; for f in stdout stderr status; do cmp plain.$f moved.$f || \
+         {{ echo \"$f:\"; tail -n 3 plain.$f; echo ...; tail -n 5 moved.$f; }}; done; diff -r plain moved"
+    );
+    let said = home.shell(USER, &format!("{{ {script}; }} 2>&1 | head -c 2000; true"))?;
+    let said = said.trim();
+    Ok((!said.is_empty()).then(|| said.replace('\n', " | ")))
+}
