@@ -67,7 +67,11 @@ fn answer(daemon: &Daemon, uid: u32, request: UserRequest) -> UserAnswer {
         }
         UserRequest::Why { pid } => match owned(uid, pid).map(|()| inspect::migratable(pid)) {
             Err(answer) => answer,
-            Ok(Ok(_)) => UserAnswer::CanMove { pid },
+            Ok(Ok(unit)) => UserAnswer::CanMove {
+                pid,
+                members: unit.members.len(),
+                sleeper: unit.members.iter().copied().find(|pid| inspect::sleeps_until_a_time(*pid)),
+            },
             Ok(Err(obstacle)) => UserAnswer::Stayed(crate::home::Stayed::from(obstacle).for_owner()),
         },
         UserRequest::Migrate { pid, node } => match owned(uid, pid) {

@@ -42,9 +42,19 @@ pub enum UserAnswer {
     CanMove {
         /// The process.
         pid: i32,
+        /// How many move together: it and its descendants.
+        #[serde(default = "one")]
+        members: usize,
+        /// One of them that waits until a time; a move cuts such a wait short, or lets it begin anew.
+        #[serde(default)]
+        sleeper: Option<i32>,
     },
     /// The question itself was no good, or not the asker's to ask.
     Denied(Refused),
+}
+
+fn one() -> usize {
+    1
 }
 
 /// Why not, and what to do about it.

@@ -14,6 +14,7 @@ pub(crate) mod node;
 pub(crate) mod patience;
 pub(crate) mod stage;
 pub(crate) mod state;
+pub(crate) mod terminal;
 
 use args::ClusterArgs;
 use std::process::ExitCode;

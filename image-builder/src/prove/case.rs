@@ -23,16 +23,17 @@ pub(super) struct Cases {
 pub(super) struct Case {
     /// Its name.
     pub(super) name: String,
-    /// What a shell runs, in an empty folder, as the ordinary user. It may wait for the file `moved`.
+    /// What a shell runs, in an empty folder, as the ordinary user. It may wait for the file `$MARK`.
+    #[serde(default)]
     pub(super) script: String,
+    /// Instead of a script: what a person does at an interactive shell's terminal, and sees there.
+    #[serde(default)]
+    pub(super) dialogue: Vec<Step>,
     /// The shell.
     #[serde(default = "dash")]
     pub(super) shell: String,
-    /// Whether the shell is interactive, on a terminal; then the script is typed.
-    #[serde(default)]
-    pub(super) terminal: bool,
     /// What is moved: a pattern for `pgrep -f` each, every one to another node than the one before.
-    #[serde(rename = "move")]
+    #[serde(rename = "move", default)]
     pub(super) moved: Vec<String>,
     /// How often each is moved.
     #[serde(default = "once")]
@@ -46,6 +47,20 @@ pub(super) struct Case {
     /// Whether the moves happen at random moments; else the case waits for them at a place of its own.
     #[serde(default)]
     pub(super) at_random: bool,
+}
+
+/// One step of a dialogue.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) enum Step {
+    /// A line is typed, and the return key.
+    Type(String),
+    /// Keys are typed.
+    Keys(String),
+    /// This text is awaited, after what was typed last. What is typed appears as well.
+    Expect(String),
+    /// The process that this pattern finds is moved; in the run that is left alone, nothing happens.
+    Move(String),
 }
 
 fn dash() -> String {
@@ -115,5 +130,12 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), cases.list.len(), "each name once");
+        for case in &cases.list {
+            assert!(
+                case.script.is_empty() != case.dialogue.is_empty(),
+                "{}: either script or dialogue",
+                case.name
+            );
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! comes out must be the same. The cases are data: `ci/workloads/transparency.toml`, `ci/workloads/corpus.toml`.
 
 mod case;
+mod dialogue;
 mod files;
 mod outcome;
 mod trial;

@@ -1,6 +1,7 @@
 //! One case: left alone, then moved, then compared.
 
 use super::case::Case;
+use super::dialogue;
 use super::files::FOLDER;
 use super::outcome::Outcome;
 use crate::cluster::node::{Node, ROOT, USER};
@@ -25,6 +26,9 @@ const MOVE: Duration = Duration::from_secs(10);
 pub(super) fn run(case: &Case, nodes: &[Node], patience: Patience) -> Result<Outcome> {
     let home = &nodes[0];
     let names = other_nodes(home)?;
+    if !case.dialogue.is_empty() {
+        return dialogue::run(case, home, &names, patience);
+    }
     let within = patience.of(CASE);
     start(case, home, "plain", true, within).join().map_err(|_| anyhow!("a thread panicked"))??;
     let running = start(case, home, "moved", false, within);
@@ -56,11 +60,7 @@ fn start(case: &Case, home: &Node, run: &str, moved: bool, within: Duration) -> 
     let folder = format!("{FOLDER}/{}/{run}", case.name);
     let Case { shell, name, .. } = case;
     let mark = if moved { "touch moved;" } else { "" };
-    let shell = if case.terminal {
-        format!("script -qec '{shell} -i {FOLDER}/{name}.sh' /dev/null")
-    } else {
-        format!("{shell} {FOLDER}/{name}.sh")
-    };
+    let shell = format!("{shell} {FOLDER}/{name}.sh");
     let script = format!(
         "export LIB={FOLDER}/lib MARK={folder}/moved; rm -rf {folder}; mkdir -p {folder}; cd {folder}; {mark} \
          {shell} < /dev/null > ../{run}.stdout 2> ../{run}.stderr; echo $? > ../{run}.status"
@@ -83,7 +83,7 @@ fn moves(
 ) -> Result<Moves> {
     let mut frozen = Vec::new();
     for (number, pattern) in case.moved.iter().enumerate() {
-        let pid = find(home, pattern, patience, running)?;
+        let pid = find(home, pattern, patience, || running.is_finished())?;
         for time in 0..case.times {
             let to = &nodes[(number + time as usize) % nodes.len()];
             match migrate(home, &pid, to, patience)? {
@@ -104,7 +104,12 @@ fn moves(
 }
 
 /// Waits until the program is there.
-fn find(home: &Node, pattern: &str, patience: Patience, running: &JoinHandle<Result<()>>) -> Result<String> {
+pub(super) fn find(
+    home: &Node,
+    pattern: &str,
+    patience: Patience,
+    over: impl Fn() -> bool,
+) -> Result<String> {
     let deadline = Instant::now() + patience.of(STARTING);
     loop {
         // In brackets, so that the shell that runs pgrep is not found itself.
@@ -113,14 +118,14 @@ fn find(home: &Node, pattern: &str, patience: Patience, running: &JoinHandle<Res
         if let Some(pid) = said.split_ascii_whitespace().next() {
             return Ok(pid.to_owned());
         }
-        if running.is_finished() || Instant::now() > deadline {
+        if over() || Instant::now() > deadline {
             bail!("no process is called `{pattern}`");
         }
     }
 }
 
 /// Moves it by hand; gives the time that it stood still, or why it stayed.
-fn migrate(home: &Node, pid: &str, to: &str, patience: Patience) -> Result<Result<u64, Refused>> {
+pub(super) fn migrate(home: &Node, pid: &str, to: &str, patience: Patience) -> Result<Result<u64, Refused>> {
     let command = format!("brant migrate --json {pid} {to} || true");
     let said = home.shell_within(ROOT, &command, b"", patience.of(MOVE))?;
     let answer: UserAnswer =

@@ -1,10 +1,10 @@
 //! The steps about the main job: four crunching jobs and a ticker in a shell on node 1.
 
 use crate::cluster::node::{ROOT, USER};
+use crate::cluster::terminal::Terminal;
 use crate::smoke::Run;
 use crate::smoke::figures::Makespan;
 use crate::smoke::host_load::Ticks;
-use crate::smoke::terminal::Terminal;
 use crate::smoke::workload::{
     ACCESS_LOG, CRUNCH, DIGESTS, FOLDER, JOBS, Jobs, TICKER, background_pid, counts, listed_jobs,
     log_command, ticks,
@@ -88,7 +88,7 @@ fn difference(said: &str) -> Result<f64> {
 /// Types what a person would type.
 pub(crate) fn start_in_a_shell(run: &mut Run) -> Result<String> {
     let answer = run.patience.of(ANSWER);
-    let terminal = Terminal::open(&run.home().folder, USER, answer)?;
+    let terminal = Terminal::open(&run.home().folder, USER, &["bash", "-l"], answer)?;
     let start = terminal.type_line(&format!("cd {FOLDER} && echo \"<\"\"here>\""))?;
     terminal.wait_for("<here>", start, answer)?;
     let mut jobs = run.jobs.take().unwrap_or_default();

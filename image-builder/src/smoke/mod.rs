@@ -9,7 +9,6 @@ mod figures;
 mod host_load;
 mod ideal;
 mod job_steps;
-mod terminal;
 mod tie_steps;
 mod workload;
 
@@ -20,12 +19,12 @@ use crate::cluster::node::{Node, ROOT};
 use crate::cluster::patience::Patience;
 use crate::cluster::stage::{Stage, Wanted};
 use crate::cluster::state::Cluster;
+use crate::cluster::terminal::Terminal;
 use crate::progress::Progress;
 use anyhow::{Context, Result};
 use figures::Figures;
 use host_load::Ticks;
 use std::io::Write;
-use terminal::Terminal;
 use workload::Jobs;
 
 /// How much of each console and log a failure shows.

@@ -1,5 +1,6 @@
 //! `brant migrate`.
 
+use super::why::waits;
 use crate::ask;
 use anyhow::{Context, Result, bail};
 use brant_types::migration::{UserAnswer, UserRequest};
@@ -20,6 +21,12 @@ pub(crate) struct Arguments {
 
 /// Moves a process, and waits until it runs there.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if !arguments.json
+        && let UserAnswer::CanMove { sleeper: Some(sleeper), .. } =
+            ask::migrationd(&UserRequest::Why { pid: arguments.pid })?
+    {
+        eprintln!("note: {}", waits(sleeper));
+    }
     let request = UserRequest::Migrate { pid: arguments.pid, node: arguments.node.clone() };
     let answer = ask::migrationd(&request)?;
     if arguments.json {

@@ -28,14 +28,29 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         });
     }
     match answer {
-        UserAnswer::CanMove { pid } => {
-            let line = format!(
-                "{pid} can move; the balancer moves it once it has computed for 3 s and another node is idler"
-            );
+        UserAnswer::CanMove { pid, members, sleeper } => {
+            let along = match members {
+                0 | 1 => String::new(),
+                2 => ", with its child".to_owned(),
+                _ => format!(", with its {} descendants", members - 1),
+            };
+            let line = match sleeper {
+                None => format!(
+                    "{pid} can move{along}; the balancer moves it once it has computed for 3 s and another node is idler"
+                ),
+                Some(sleeper) => format!("{pid} can move{along}, but only by hand: {}", waits(sleeper)),
+            };
             writeln!(std::io::stdout(), "{line}").context("printing")?;
             Ok(ExitCode::SUCCESS)
         }
         UserAnswer::Stayed(refused) | UserAnswer::Denied(refused) => Ok(ask::refuse(&refused)),
         other => bail!("migrationd answered something else: {other:?}"),
     }
+}
+
+/// What a move does to a process that waits until a time.
+pub(crate) fn waits(sleeper: i32) -> String {
+    format!(
+        "process {sleeper} waits until a time (sleep, poll), and a move ends that wait early or begins it anew"
+    )
 }

@@ -147,11 +147,13 @@ pub enum Opened {
 
 /// Who shares an open file with the tree, and stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sharer {
-    /// Only ancestors that wait for a child to end, as in `for f in *; do job $f; done > out`: they go on where it ends.
-    Waiting,
-    /// This process, by this descriptor of its own, goes on meanwhile.
-    Running(i32, i32),
+pub struct Sharer {
+    /// The process.
+    pub pid: i32,
+    /// Its descriptor.
+    pub number: i32,
+    /// Whether all who share it are ancestors that wait for a child to end, as in `while read f; do job $f; done < list`.
+    pub waits: bool,
 }
 
 /// A file without a name.

@@ -100,20 +100,22 @@ impl Ties {
             Opened::EventLoop { shared_with: Some(with) } => {
                 return Err(shared(&"an event counter".to_owned(), *with));
             }
-            Opened::File { path, shared: Some(Sharer::Running(with, _)), only_writes: false, .. }
-            | Opened::Memory { path, shared_with: Some(with) }
+            Opened::Memory { path, shared_with: Some(with) }
             | Opened::Fifo { path, shared_with: Some(with) } => return Err(shared(path, *with)),
-            Opened::File { path, shared: Some(Sharer::Running(with, theirs)), deleted: None, .. } => {
-                self.note_use(path, Some((*with, *theirs)), number)?;
+            // Written at home, one after the other, whoever else writes: the offset is one for all.
+            Opened::File { path, shared: Some(with), only_writes: true, deleted: None } => {
+                self.note_use(path, Some((with.pid, with.number)), number)?;
             }
+            // They go on from where it has ended.
+            Opened::File { path, shared: Some(Sharer { waits: true, .. }), deleted: None, .. } => {
+                self.note_use(path, None, number)?;
+                self.shared_files.push(SharedFile { pid, number });
+            }
+            Opened::File { path, shared: Some(with), .. } => return Err(shared(path, with.pid)),
             Opened::File { path, deleted: Some(nameless), .. } => {
                 if nameless.linked || nameless.kib > MOST_NAMELESS_KIB {
                     return Err(Obstacle::Deleted { number, path: path.clone(), kib: nameless.kib });
                 }
-            }
-            Opened::File { path, shared: Some(Sharer::Waiting), .. } => {
-                self.note_use(path, None, number)?;
-                self.shared_files.push(SharedFile { pid, number });
             }
             Opened::File { path, .. } => self.note_use(path, None, number)?,
             Opened::Fifo { .. } => {}

@@ -6,6 +6,8 @@ use crate::protocol::SharedFile;
 use crate::stream::{Direction, Home, Stream};
 use std::collections::BTreeMap;
 
+const GOES_ON: Sharer = Sharer { pid: 7, number: 1, waits: false };
+
 fn plain(pid: i32) -> ProcessFacts {
     ProcessFacts {
         pid,
@@ -107,7 +109,7 @@ fn each_obstacle_of_a_descriptor_is_named() {
         (Opened::Watch, "file_watch"),
         (Opened::Device("/dev/fuse".to_owned()), "device"),
         (Opened::Other("anon_inode:[bpf]".to_owned()), "other"),
-        (file(Some(Sharer::Running(7, 1)), None), "shared_file"),
+        (file(Some(GOES_ON), None), "shared_file"),
         (Opened::Memory { path: path(), shared_with: Some(7) }, "shared_file"),
         (Opened::EventLoop { shared_with: Some(7) }, "shared_file"),
         (Opened::Fifo { path: path(), shared_with: Some(7) }, "shared_file"),
@@ -191,7 +193,9 @@ fn pipes_to_the_outside_are_streams_with_a_direction() {
 fn an_open_file_that_only_waiting_ancestors_share_goes_along_and_is_remembered() {
     let mut facts = plain(500);
     facts.descriptors.truncate(1);
-    facts.descriptors.push(Descriptor { number: 3, what: file(Some(Sharer::Waiting), None) });
+    facts
+        .descriptors
+        .push(Descriptor { number: 3, what: file(Some(Sharer { waits: true, ..GOES_ON }), None) });
     let can = judge(&alone(facts)).unwrap();
     assert_eq!(can.shared_files, [SharedFile { pid: 500, number: 3 }]);
 }
@@ -200,7 +204,7 @@ fn an_open_file_that_only_waiting_ancestors_share_goes_along_and_is_remembered()
 fn a_file_that_others_write_to_meanwhile_is_a_stream_unless_it_is_used_otherwise_too() {
     let log = |number| Opened::File {
         path: "/home/a/log".to_owned(),
-        shared: Some(Sharer::Running(7, number)),
+        shared: Some(Sharer { number, ..GOES_ON }),
         only_writes: true,
         deleted: None,
     };

@@ -78,11 +78,11 @@ impl<'a> Looker<'a> {
 
     fn shared(&self, target: &str, holder: Holder) -> Option<Sharer> {
         let mut shared = None;
-        for other in self.holders.sharers(target, holder) {
-            if !self.ancestors.contains(&other.pid) || !waits_for_a_child(other.pid) {
-                return Some(Sharer::Running(other.pid, other.number));
+        for Holder { pid, number } in self.holders.sharers(target, holder) {
+            if !self.ancestors.contains(&pid) || !waits_for_a_child(pid) {
+                return Some(Sharer { pid, number, waits: false });
             }
-            shared = Some(Sharer::Waiting);
+            shared.get_or_insert(Sharer { pid, number, waits: true });
         }
         shared
     }

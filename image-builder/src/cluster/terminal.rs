@@ -29,10 +29,10 @@ struct Seen {
 
 impl Terminal {
     /// Logs a user in and starts an interactive shell.
-    pub(crate) fn open(machine: &Path, user: &str, patience: Duration) -> Result<Self> {
+    pub(crate) fn open(machine: &Path, user: &str, shell: &[&str], patience: Duration) -> Result<Self> {
         let mut channel_to_node = Channel::open(machine, patience).context("opening a terminal")?;
         let started = channel_to_node.start(Start {
-            arguments: vec!["bash".into(), "-l".into()],
+            arguments: shell.iter().map(Into::into).collect(),
             // A plain terminal, so that nothing but text is written down.
             environment: vec![("TERM".into(), "dumb".into())],
             user: user.to_owned(),
@@ -52,8 +52,13 @@ impl Terminal {
 
     /// Types a command and the return key, and returns where in the text its output will begin, or earlier.
     pub(crate) fn type_line(&self, line: &str) -> Result<usize> {
+        self.type_keys(&format!("{line}\r"))
+    }
+
+    /// Types some keys, and returns where in the text what follows them will begin, or earlier.
+    pub(crate) fn type_keys(&self, keys: &str) -> Result<usize> {
         let from = lock(&self.seen).text.len();
-        self.keys.send(format!("{line}\r").into_bytes()).context("typing at the terminal")?;
+        self.keys.send(keys.as_bytes().to_vec()).context("typing at the terminal")?;
         Ok(from)
     }
 
