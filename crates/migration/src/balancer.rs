@@ -102,6 +102,17 @@ impl Balancer {
     }
 }
 
+/// The living node, this one among them, where one more process would feel the least load.
+pub fn least_loaded(view: &ClusterView, resident_kib: u64) -> Option<&NodeView> {
+    let me = view.nodes.iter().find(|node| node.me)?;
+    let candidate = Candidate { pid: 0, cpu: OLD_ENOUGH, runnable: true, resident_kib };
+    let nodes = view.nodes.iter().filter(|node| node.me || fits(me, node, &candidate));
+    nodes
+        .filter_map(|node| Some((cost(me, node, u64::from(node.load?.runnable_milli) + 1000), node)))
+        .min_by_key(|(cost, node)| (*cost, node.id))
+        .map(|(_, node)| node)
+}
+
 fn fits(home: &NodeView, node: &NodeView, candidate: &Candidate) -> bool {
     let room = node.load.is_some_and(|load| load.memory_free_kib > 3 * candidate.resident_kib + 65_536);
     !node.me
@@ -211,6 +222,14 @@ mod tests {
             spoil(&mut view.nodes[1]);
             assert_eq!(Balancer::default().decide(T, &view, &[job(1, 9)]), None);
         }
+    }
+
+    #[test]
+    fn the_least_loaded_node_may_be_this_one() {
+        let name = |view: &ClusterView| least_loaded(view, 4096).map(|node| node.name.clone());
+        assert_eq!(name(&view(&[1, 3, 2])).as_deref(), Some("n1"));
+        assert_eq!(name(&view(&[3, 3, 2])).as_deref(), Some("n3"));
+        assert_eq!(name(&view(&[])), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use crate::stream::{Stream, StreamWord};
 use brant_types::node::NodeId;
 use serde::{Deserialize, Serialize};
+use std::net::Ipv6Addr;
 
 /// The protocol's version; both ends must speak the same.
 pub const VERSION: u16 = 2;
@@ -43,6 +44,8 @@ pub struct Offer {
     pub session: SessionId,
     /// The process; it keeps this number.
     pub pid: i32,
+    /// Whether the image comes from a third node, on a connection of its own.
+    pub moves_on: bool,
     /// Its home node.
     pub home: NodeId,
     /// The home node's host name.
@@ -134,6 +137,23 @@ pub enum ToTarget {
     SignalGroup(i32),
     /// Something happens to a stream.
     Stream(StreamWord),
+    /// Freeze it, and send its image to this node, for this session: it moves on.
+    Depart(Destination),
+    /// It has moved on: end what is here.
+    Left,
+    /// It does not move on: let it go on here.
+    Stay,
+    /// From the node where the process was: its image for this session follows.
+    Image(SessionId),
+}
+
+/// Where a process moves on to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destination {
+    /// The node, on the overlay.
+    pub overlay: Ipv6Addr,
+    /// The stay there.
+    pub session: SessionId,
 }
 
 /// From the target (or the capsule on it) to the home node.
@@ -157,8 +177,13 @@ pub enum FromTarget {
     Stopped(i32),
     /// It goes on.
     Continued,
-    /// Processor time used here so far, microseconds.
-    CpuTime(u64),
+    /// What it has used here so far.
+    Used {
+        /// Processor time, microseconds.
+        cpu_micros: u64,
+        /// Memory at this moment, KiB.
+        memory_kib: u64,
+    },
     /// It has ended, with all that moved along or was born here; nothing of it is left here.
     Ended(End),
     /// Nothing to say, but still here.
@@ -169,6 +194,10 @@ pub enum FromTarget {
     Family(bool),
     /// How far the process has come in a shared file: its place in the offer's list, and the offset in bytes.
     Offset(u16, u64),
+    /// It stands still and its image is made, for it to move on.
+    Departing,
+    /// It could not move on, for this reason, and goes on here.
+    DepartureFailed(String),
 }
 
 /// Why a target does not take a process. The process was not touched.

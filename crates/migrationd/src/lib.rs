@@ -11,6 +11,7 @@
 //! target sees it. A session is one thread a direction, and the registry is the one owner of what is known of them.
 
 pub mod balance;
+pub mod criu;
 pub mod descriptors;
 pub mod guest;
 pub mod home;

@@ -1,6 +1,7 @@
 //! `migrationd`: moves processes between the nodes of a cluster.
 
 use anyhow::{Context, Result};
+use brant_migrationd::guest::Arrivals;
 use brant_migrationd::home::{Daemon, thaw_leftovers};
 use brant_migrationd::node::Node;
 use brant_migrationd::registry::Registry;
@@ -23,7 +24,7 @@ fn run() -> Result<()> {
     thaw_leftovers();
     let node = Node::follow()?;
     let registry = Registry::start().context("starting the registry")?;
-    let daemon = Daemon { node, registry };
+    let daemon = Daemon { node, registry, arrivals: Arrivals::default() };
     let users = users::listen()?;
     warm_up();
     let overlay = daemon.node.me()?.overlay;

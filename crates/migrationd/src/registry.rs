@@ -1,7 +1,9 @@
 //! What is known of the processes that move: one thread owns it, everybody else sends it messages.
 
+use crate::home::Event;
 use brant_migration::protocol::SessionId;
 use brant_types::migration::{ProcessState, ProcessView};
+use std::collections::HashMap;
 use std::sync::mpsc;
 
 /// How many processes that have ended, or stayed, are remembered.
@@ -14,6 +16,8 @@ enum Message {
     Begin(SessionId, Box<ProcessView>, mpsc::Sender<bool>),
     Change(SessionId, Change),
     List(mpsc::Sender<Vec<ProcessView>>),
+    TakesOrders(SessionId, mpsc::Sender<Event>),
+    KeeperOf(i32, mpsc::Sender<Option<mpsc::Sender<Event>>>),
 }
 
 /// A way to the registry.
@@ -50,6 +54,24 @@ impl Registry {
         let _ending = self.0.send(Message::Change(session, Box::new(change)));
     }
 
+    /// From now on, who wants something of this session's process tells its keeper.
+    pub(crate) fn take_orders(&self, session: SessionId, keeper: mpsc::Sender<Event>) {
+        let _ending = self.0.send(Message::TakesOrders(session, keeper));
+    }
+
+    /// The keeper of a process of this node that is away.
+    pub(crate) fn keeper_of(&self, pid: i32) -> Option<mpsc::Sender<Event>> {
+        let (answer, wait) = mpsc::channel();
+        let _ending = self.0.send(Message::KeeperOf(pid, answer));
+        wait.recv().ok().flatten()
+    }
+
+    /// The node where a process of this node runs, if it is away from its own place here.
+    pub fn node_of(&self, pid: i32) -> Option<String> {
+        let away = self.list().into_iter().find(|view| view.pid == pid && view.state == ProcessState::Away);
+        away.map(|view| view.node)
+    }
+
     /// Everything, in the order of process ids.
     pub fn list(&self) -> Vec<ProcessView> {
         let (answer, wait) = mpsc::channel();
@@ -60,6 +82,7 @@ impl Registry {
 
 fn own(inbox: &mpsc::Receiver<Message>) {
     let mut sessions: Vec<(SessionId, ProcessView)> = Vec::new();
+    let mut keepers: HashMap<SessionId, mpsc::Sender<Event>> = HashMap::new();
     for message in inbox {
         match message {
             Message::Begin(session, view, answer) => {
@@ -75,7 +98,19 @@ fn own(inbox: &mpsc::Receiver<Message>) {
             Message::Change(session, change) => {
                 if let Some((_, view)) = sessions.iter_mut().find(|(id, _)| *id == session) {
                     change(view);
+                    if is_over(view) {
+                        keepers.remove(&session);
+                    }
                 }
+            }
+            Message::TakesOrders(session, keeper) => {
+                keepers.insert(session, keeper);
+            }
+            Message::KeeperOf(pid, answer) => {
+                let away = sessions.iter().find(|(session, view)| {
+                    view.pid == pid && view.state == ProcessState::Away && keepers.contains_key(session)
+                });
+                let _gone = answer.send(away.and_then(|(session, _)| keepers.get(session).cloned()));
             }
             Message::List(answer) => {
                 let mut views: Vec<ProcessView> = sessions.iter().map(|(_, view)| view.clone()).collect();

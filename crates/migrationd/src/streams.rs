@@ -1,6 +1,6 @@
 //! The ends of streams on this side: what is readable is sent, what comes is written, and nothing ever waits.
 
-use brant_migration::stream::{Allowance, Owed, StreamEvent, StreamId, StreamWord};
+use brant_migration::stream::{Allowance, Owed, PART, StreamEvent, StreamId, StreamWord};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2};
 use std::collections::VecDeque;
@@ -117,6 +117,31 @@ impl Streams {
                 }
             }
         }
+    }
+
+    /// Reads all that can be read at this moment, whether there is room for it or not: the writers stand still, and will
+    /// go on elsewhere.
+    pub fn drain(&mut self) -> Vec<StreamWord> {
+        let mut words = Vec::new();
+        for source in &mut self.sources {
+            loop {
+                source.allowance.grow(PART);
+                let Some(event) = source.read() else { break };
+                words.push(StreamWord { stream: source.id, event });
+            }
+        }
+        words
+    }
+
+    /// Takes back what came and was not written yet.
+    pub fn take_unwritten(&mut self) -> Vec<(StreamId, Vec<u8>)> {
+        let queues = self.sinks.iter_mut().filter(|sink| !sink.queue.is_empty());
+        queues.map(|sink| (sink.id, sink.queue.drain(..).collect())).collect()
+    }
+
+    /// The sinks that will be told nothing more.
+    pub fn ended(&self) -> Vec<StreamId> {
+        self.sinks.iter().filter(|sink| sink.ended).map(|sink| sink.id).collect()
     }
 
     /// Whether everything that came has been written, or can no longer be.

@@ -5,6 +5,7 @@
 use crate::home::{Daemon, move_away};
 use crate::inspect;
 use anyhow::{Context, Result};
+use brant_migration::balancer::least_loaded;
 use brant_migration::obstacle::Obstacle;
 use brant_sys::process::peer_of;
 use brant_types::migration::{MIGRATIOND_SOCKET, MovedBy, ProcessList, Refused, UserAnswer, UserRequest};
@@ -82,12 +83,21 @@ fn answer(daemon: &Daemon, uid: u32, request: UserRequest) -> UserAnswer {
 }
 
 fn migrate(daemon: &Daemon, pid: i32, node: &str) -> UserAnswer {
-    let Some(to) = daemon.node.find(node) else {
+    let to = match node {
+        "home" => daemon.node.me().ok(),
+        "balance" => {
+            let resident_kib = inspect::resident_kib(&inspect::members(pid));
+            least_loaded(&daemon.node.view(), resident_kib).cloned()
+        }
+        name => daemon.node.find(name),
+    };
+    let Some(to) = to else {
         let hint = Some("`brant nodes` lists them".to_owned());
         return denied("no_such_node", format!("there is no living node `{node}` in this cluster"), hint);
     };
-    if to.me {
-        return denied("same_node", "the process is on this node already".to_owned(), None);
+    let is_at = daemon.registry.node_of(pid).unwrap_or_else(|| daemon.node.boot.host_name.clone());
+    if is_at == to.name {
+        return denied("same_node", format!("the process is on {is_at} already"), None);
     }
     match move_away(daemon, pid, to, MovedBy::Hand).recv() {
         Ok(Ok(record)) => UserAnswer::Moved(record),

@@ -52,7 +52,7 @@ fn go_through(case: &Case, home: &Node, others: &[String], patience: Patience) -
                 match migrate(home, &pid, to, patience)? {
                     Ok(millis) => frozen.push(millis),
                     // The balancer has been quicker.
-                    Err(refused) if refused.reason == "away" => {}
+                    Err(refused) if refused.reason == "same_node" => {}
                     Err(refused) => bail!("`{pattern}` stays at home: {}", refused.message),
                 }
             }

@@ -85,11 +85,14 @@ fn moves(
     for (number, pattern) in case.moved.iter().enumerate() {
         let pid = find(home, pattern, patience, || running.is_finished())?;
         for time in 0..case.times {
-            let to = &nodes[(number + time as usize) % nodes.len()];
-            match migrate(home, &pid, to, patience)? {
+            let stop = number + time as usize;
+            // Once away, it comes home in between.
+            let to =
+                if time == 0 { nodes.get(stop % nodes.len()) } else { nodes.get(stop % (nodes.len() + 1)) };
+            match migrate(home, &pid, to.map_or("home", String::as_str), patience)? {
                 Ok(millis) => frozen.push(millis),
                 // The balancer has been quicker.
-                Err(obstacle) if obstacle.reason == "away" => {}
+                Err(obstacle) if obstacle.reason == "same_node" => {}
                 Err(obstacle) if Some(&obstacle.reason) == case.obstacle.as_ref() => {
                     return Ok(Moves::Kept(obstacle.reason));
                 }

@@ -17,6 +17,11 @@ use std::time::Duration;
 /// The capsule's PID 1.
 const CAPSULE_INIT: &str = "/usr/lib/brant/capsule-init";
 
+/// The group below the capsule's that only the guest's own processes are in.
+const WORK: &str = "work";
+/// The descriptor by which capsule-init knows that group.
+pub const WORK_GROUP: i32 = 7;
+
 /// What capsule-init is told first, on its standard input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setup {
@@ -24,6 +29,8 @@ pub struct Setup {
     pub root: String,
     /// The process's image on this node.
     pub images: String,
+    /// Where the image is made when the process moves on.
+    pub departure: String,
     /// The capsule's host name: the home node's.
     pub host_name: String,
     /// Whether this node's own `/usr` stands for the home node's.
@@ -52,7 +59,7 @@ pub(super) struct Capsule {
 
 impl Capsule {
     /// Starts capsule-init in namespaces and a control group of its own.
-    pub(super) fn start(offer: &Offer, root: &Path, images: &Images) -> Result<Self> {
+    pub(super) fn start(offer: &Offer, root: &Path, images: &Images, departure: &Images) -> Result<Self> {
         let group = Cgroup::create(Path::new(crate::inspect::CAPSULES).join(offer.session.to_string()))
             .context("making the capsule's control group")?;
         let capsules = Cgroup::at(crate::inspect::CAPSULES);
@@ -66,6 +73,8 @@ impl Capsule {
             }
         }
         let (control, theirs) = UnixStream::pair().context("making the capsule's control socket")?;
+        let work = Cgroup::create(group.path().join(WORK)).context("making a group for the process")?;
+        let work = File::open(work.path()).context("opening the group for the process")?;
         let processes = File::options()
             .write(true)
             .open(group.path().join("cgroup.procs"))
@@ -75,6 +84,7 @@ impl Capsule {
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .stdin(OwnedFd::from(theirs))
+            .keep(WORK_GROUP, work.into())
             .in_cgroup(processes)
             .spawn()
             .context("starting the capsule")?;
@@ -82,6 +92,7 @@ impl Capsule {
         let setup = Setup {
             root: root.display().to_string(),
             images: images.folder.display().to_string(),
+            departure: departure.folder.display().to_string(),
             host_name: offer.home_name.clone(),
             local_usr: offer.usr_untouched && crate::node::usr_untouched(),
             pid: offer.pid,
@@ -101,6 +112,13 @@ impl Capsule {
     pub(super) fn cpu_time(&self) -> Duration {
         self.group.cpu_stat().map_or(Duration::ZERO, |stat| stat.usage)
     }
+
+    /// Memory of everything in it, KiB.
+    pub(super) fn memory_kib(&self) -> u64 {
+        let bytes: u64 =
+            self.group.get("memory.current").ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        bytes >> 10
+    }
 }
 
 impl Drop for Capsule {
@@ -111,7 +129,12 @@ impl Drop for Capsule {
         if let Some(init) = self.init.take() {
             init.kill();
         }
-        if let Err(error) = self.group.wait_empty(Duration::from_secs(10)).and_then(|()| self.group.remove())
+        let work = self.group.child(WORK);
+        if let Err(error) = self
+            .group
+            .wait_empty(Duration::from_secs(10))
+            .and_then(|()| work.remove())
+            .and_then(|()| self.group.remove())
         {
             tracing::warn!("removing a capsule: {error:#}");
         }

@@ -18,6 +18,10 @@ static MOUNTING: Mutex<()> = Mutex::new(());
 /// believed for a few seconds. With less, each open of a library below the local `/usr` would cost a round trip, for
 /// its path begins in this mount, and a restore opens dozens.
 pub(super) fn root_of(home: &NodeView) -> Result<PathBuf> {
+    if home.me {
+        // A process that has come home sees its files as they are.
+        return Ok(PathBuf::from("/"));
+    }
     let _one_at_a_time = MOUNTING.lock().unwrap_or_else(PoisonError::into_inner);
     let at = Path::new(HOMES).join(home.id.to_string());
     std::fs::create_dir_all(&at).with_context(|| format!("making `{}`", at.display()))?;

@@ -26,15 +26,31 @@ impl Drop for Images {
     }
 }
 
-/// Takes files until the home node says that all are sent.
+impl Images {
+    /// Makes an empty folder of this name.
+    pub(super) fn make(name: &str) -> Result<Self> {
+        let folder = Path::new(IMAGES).join(name);
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .context("making the image folder")?;
+        Ok(Self { folder })
+    }
+
+    /// Removes what is in it.
+    pub(super) fn clear(&self) {
+        for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            if let Err(error) = std::fs::remove_file(entry.path()) {
+                tracing::warn!(%error, path = %entry.path().display(), "removing a part of an image");
+            }
+        }
+    }
+}
+
+/// Takes files until the sender says that all are sent.
 pub(super) fn receive(link: &mut TcpStream, offer: &Offer) -> Result<Images> {
-    let folder = Path::new(IMAGES).join(offer.session.to_string());
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder)
-        .context("making the image folder")?;
-    let images = Images { folder };
+    let images = Images::make(&offer.session.to_string())?;
     // What was negotiated bounds what is taken: resident memory, and room for CRIU's own files.
     let mut budget = (offer.resident_kib << 10) * 2 + (32 << 20);
     loop {

@@ -9,10 +9,14 @@
 //!
 //! A capsule never outlives its link to the home node: when the home node dies, so do its guests.
 
+mod arrivals;
 pub mod capsule;
+mod departure;
 mod homes;
 mod image;
 mod relay;
+
+pub use arrivals::Arrivals;
 
 use crate::home::Daemon;
 use crate::{link, wire};
@@ -47,8 +51,11 @@ pub fn serve(daemon: &Daemon, listener: &TcpListener) {
 fn host(daemon: &Daemon, stream: TcpStream) -> Result<()> {
     let Some(secret) = &daemon.node.boot.secret else { bail!("this node has no cluster secret") };
     let mut link = link::accept(stream, secret)?;
-    let Some(ToTarget::Offer(offer)) = wire::receive(&mut link).context("waiting for an offer")? else {
-        bail!("the conversation did not begin with an offer");
+    let offer = match wire::receive(&mut link).context("waiting for an offer")? {
+        Some(ToTarget::Offer(offer)) => offer,
+        // The image of a process that was offered on another connection.
+        Some(ToTarget::Image(session)) => return daemon.arrivals.hand_over(session, link),
+        _ => bail!("the conversation did not begin with an offer"),
     };
     let home = match consider(daemon, &offer) {
         Ok(home) => home,
@@ -65,14 +72,22 @@ fn host(daemon: &Daemon, stream: TcpStream) -> Result<()> {
             return wire::send(&mut link, &FromTarget::Refused(refusal)).context("refusing a process");
         }
     };
+    let arrival = daemon.arrivals.expect(offer.session);
     wire::send(&mut link, &FromTarget::Accepted).context("accepting a process")?;
-    let images = image::receive(&mut link, &offer)?;
+    let images = if offer.moves_on {
+        image::receive(&mut arrival.wait(&mut link)?, &offer)?
+    } else {
+        image::receive(&mut link, &offer)?
+    };
+    drop(arrival);
     daemon.registry.begin(offer.session, shown(daemon, &offer));
     let session = offer.session;
-    let outcome = capsule::Capsule::start(&offer, &root, &images)
-        .and_then(|capsule| relay::run(daemon, &offer, link, capsule, images));
+    let outcome = image::Images::make(&format!("{}-departure", offer.session)).and_then(|departure| {
+        let capsule = capsule::Capsule::start(&offer, &root, &images, &departure)?;
+        relay::run(daemon, &offer, link, capsule, images, &departure)
+    });
     daemon.registry.change(session, |view| view.state = ProcessState::Ended);
-    if outcome.is_err() && !daemon.node.is_alive(home.id) {
+    if outcome.is_err() && !home.me && !daemon.node.is_alive(home.id) {
         homes::abandon(&home);
     }
     outcome
@@ -85,8 +100,7 @@ fn consider(daemon: &Daemon, offer: &Offer) -> Result<NodeView, Refusal> {
     }
     let view = daemon.node.view();
     let me = view.nodes.iter().find(|node| node.me).ok_or(Refusal::Stranger)?;
-    let home =
-        view.nodes.iter().find(|node| node.id == offer.home && !node.me && node.state == NodeState::Alive);
+    let home = view.nodes.iter().find(|node| node.id == offer.home && node.state == NodeState::Alive);
     let home = home.ok_or(Refusal::Stranger)?;
     if offer.image_id != me.image_id {
         return Err(Refusal::Image);

@@ -1,18 +1,22 @@
 //! Between the home node and the capsule: one thread each way, until the process has ended.
 
 use super::capsule::Capsule;
+use super::departure;
 use super::image::Images;
 use crate::home::Daemon;
 use crate::link::{SILENCE, WORD_EVERY};
 use crate::wire;
 use anyhow::{Context, Result, bail};
-use brant_migration::protocol::{FromTarget, Offer, ToTarget};
+use brant_migration::protocol::{Destination, FromTarget, Offer, ToTarget};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 const CPU_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether an image is sent.
+const STEP: Duration = Duration::from_millis(20);
 
 /// Relays until the process has ended or the link is lost; the capsule is gone then.
 pub(super) fn run(
@@ -21,6 +25,7 @@ pub(super) fn run(
     link: TcpStream,
     capsule: Capsule,
     images: Images,
+    departure: &Images,
 ) -> Result<()> {
     link.set_read_timeout(Some(SILENCE)).context("setting up the link")?;
     // A terminal that was stopped with Ctrl-S holds all writing up for as long as its user likes; a node that has died
@@ -28,35 +33,47 @@ pub(super) fn run(
     link.set_write_timeout(None).context("setting up the link")?;
     let from_home = link.try_clone().context("sharing the link")?;
     let to_capsule = capsule.control.try_clone().context("sharing the capsule's socket")?;
+    let (destinations, moves_on) = mpsc::channel();
     let inward = std::thread::Builder::new()
         .name("inward".to_owned())
         .spawn(move || {
-            let why = inward(from_home, &to_capsule);
+            let why = inward(from_home, &to_capsule, &destinations);
             // Wakes the other direction, whatever it waits for.
             let _gone = to_capsule.shutdown(Shutdown::Both);
             why
         })
         .context("starting a thread")?;
-    let outcome = outward(daemon, offer, &link, &capsule, images);
-    let _gone = link.shutdown(Shutdown::Both);
+    let outcome = Outward { daemon, offer, link: &link, capsule: &capsule, departure, moves_on }.run(images);
+    // First nothing of it is left here, then the home node hears the end of the link.
     drop(capsule);
+    let _gone = link.shutdown(Shutdown::Both);
     let why = inward.join().unwrap_or_else(|_| Ok(()));
     outcome.and(why)
 }
 
 /// From the home node to the capsule; ends when the home node says so, or says nothing for too long.
-fn inward(mut link: TcpStream, mut capsule: &UnixStream) -> Result<()> {
+fn inward(
+    mut link: TcpStream,
+    mut capsule: &UnixStream,
+    destinations: &mpsc::Sender<Destination>,
+) -> Result<()> {
     loop {
         match wire::receive(&mut link).context("listening to the home node")? {
             Some(ToTarget::StillHere) => {}
-            Some(ToTarget::Kill | ToTarget::Discard) | None => return Ok(()),
+            Some(ToTarget::Kill | ToTarget::Discard | ToTarget::Left) | None => return Ok(()),
+            Some(ToTarget::Depart(destination)) => {
+                let _ending = destinations.send(destination.clone());
+                wire::send(&mut capsule, &ToTarget::Depart(destination))
+                    .context("speaking to the capsule")?;
+            }
             Some(
                 word @ (ToTarget::Resume
                 | ToTarget::Signal(_)
                 | ToTarget::SignalGroup(_)
                 | ToTarget::Input(_)
                 | ToTarget::Resize(_)
-                | ToTarget::Stream(_)),
+                | ToTarget::Stream(_)
+                | ToTarget::Stay),
             ) => {
                 wire::send(&mut capsule, &word).context("speaking to the capsule")?;
             }
@@ -66,61 +83,99 @@ fn inward(mut link: TcpStream, mut capsule: &UnixStream) -> Result<()> {
 }
 
 /// From the capsule to the home node.
-fn outward(
-    daemon: &Daemon,
-    offer: &Offer,
-    mut link: &TcpStream,
-    capsule: &Capsule,
-    images: Images,
-) -> Result<()> {
-    let mut images = Some(images);
-    let mut meter: Option<Meter> = None;
-    let every = Timespec { tv_sec: WORD_EVERY.as_secs().try_into().unwrap_or(1), tv_nsec: 0 };
-    loop {
-        let mut fds = [PollFd::new(&capsule.control, PollFlags::IN)];
-        let ready = match poll(&mut fds, Some(&every)) {
-            Ok(ready) => ready,
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(errno) => return Err(errno).context("waiting for the capsule"),
-        };
-        if let Some(micros) = meter.as_mut().and_then(|meter| meter.read(capsule, ready == 0)) {
-            tell_cpu_time(daemon, offer, link, micros)?;
-        }
-        if ready == 0 {
-            wire::send(&mut link, &FromTarget::StillHere).context("speaking to the home node")?;
-            continue;
-        }
-        let word: Option<FromTarget> =
-            wire::receive(&mut &capsule.control).context("listening to the capsule")?;
-        let Some(word) = word else { return Ok(()) };
-        match &word {
-            FromTarget::Resumed => {
-                // The image has done its work; its memory is free for others.
-                drop(images.take());
-                meter = Some(Meter::start(capsule));
-            }
-            FromTarget::Failed(why) => {
-                tracing::warn!(%why, comm = %offer.comm, "a process could not be restored");
-            }
-            FromTarget::Ended(_) => {
-                if let Some(micros) = meter.as_mut().and_then(|meter| meter.read(capsule, true)) {
-                    tell_cpu_time(daemon, offer, link, micros)?;
-                }
-            }
-            _ => {}
-        }
-        let over = matches!(word, FromTarget::Ended(_) | FromTarget::Failed(_));
-        wire::send(&mut link, &word).context("speaking to the home node")?;
-        if over {
-            return Ok(());
-        }
-    }
+struct Outward<'a> {
+    daemon: &'a Daemon,
+    offer: &'a Offer,
+    link: &'a TcpStream,
+    capsule: &'a Capsule,
+    departure: &'a Images,
+    moves_on: mpsc::Receiver<Destination>,
 }
 
-fn tell_cpu_time(daemon: &Daemon, offer: &Offer, mut link: &TcpStream, micros: u64) -> Result<()> {
-    let seconds = micros as f64 / 1e6;
-    daemon.registry.change(offer.session, move |view| view.cpu_seconds_away = seconds);
-    wire::send(&mut link, &FromTarget::CpuTime(micros)).context("speaking to the home node")
+impl Outward<'_> {
+    fn run(&self, images: Images) -> Result<()> {
+        let mut images = Some(images);
+        let mut meter: Option<Meter> = None;
+        let every = Timespec { tv_sec: WORD_EVERY.as_secs().try_into().unwrap_or(1), tv_nsec: 0 };
+        loop {
+            let mut fds = [PollFd::new(&self.capsule.control, PollFlags::IN)];
+            let ready = match poll(&mut fds, Some(&every)) {
+                Ok(ready) => ready,
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(errno) => return Err(errno).context("waiting for the capsule"),
+            };
+            if let Some(used) = meter.as_mut().and_then(|meter| meter.read(self.capsule, ready == 0)) {
+                self.say(&self.show(used))?;
+            }
+            if ready == 0 {
+                self.say(&FromTarget::StillHere)?;
+                continue;
+            }
+            let word: Option<FromTarget> =
+                wire::receive(&mut &self.capsule.control).context("listening to the capsule")?;
+            let Some(word) = word else { return Ok(()) };
+            match &word {
+                FromTarget::Resumed => {
+                    // The image has done its work; its memory is free for others.
+                    drop(images.take());
+                    meter = Some(Meter::start(self.capsule));
+                }
+                FromTarget::Failed(why) => {
+                    tracing::warn!(%why, comm = %self.offer.comm, "a process could not be restored");
+                }
+                FromTarget::Ended(_) => {
+                    if let Some(used) = meter.as_mut().and_then(|meter| meter.read(self.capsule, true)) {
+                        self.say(&self.show(used))?;
+                    }
+                }
+                FromTarget::Departing => {
+                    self.say(&word)?;
+                    self.depart()?;
+                    continue;
+                }
+                _ => {}
+            }
+            let over = matches!(word, FromTarget::Ended(_) | FromTarget::Failed(_));
+            self.say(&word)?;
+            if over {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends the image on its way; should that fail, the process goes on here.
+    fn depart(&self) -> Result<()> {
+        let sent = std::thread::scope(|scope| {
+            let to = self.moves_on.try_iter().last();
+            let (secret, folder) = (self.daemon.node.boot.secret.as_ref(), self.departure);
+            let sending = scope.spawn(move || {
+                let secret = secret.context("sending an image without a cluster secret")?;
+                departure::send(folder, &to.context("sending an image without a destination")?, secret)
+            });
+            while !sending.is_finished() {
+                std::thread::sleep(STEP);
+                self.say(&FromTarget::StillHere)?;
+            }
+            sending.join().unwrap_or_else(|_| bail!("the thread that sends an image panicked"))
+        });
+        self.departure.clear();
+        if let Err(error) = sent {
+            wire::send(&mut &self.capsule.control, &ToTarget::Stay).context("speaking to the capsule")?;
+            self.say(&FromTarget::DepartureFailed(format!("{error:#}")))?;
+        }
+        Ok(())
+    }
+
+    fn say(&self, word: &FromTarget) -> Result<()> {
+        wire::send(&mut &*self.link, word).context("speaking to the home node")
+    }
+
+    /// Shows here what the guest has used, and gives it for its home node.
+    fn show(&self, cpu_micros: u64) -> FromTarget {
+        let seconds = cpu_micros as f64 / 1e6;
+        self.daemon.registry.change(self.offer.session, move |view| view.cpu_seconds_away = seconds);
+        FromTarget::Used { cpu_micros, memory_kib: self.capsule.memory_kib() }
+    }
 }
 
 /// What a capsule's processes use of the processor, once they run.

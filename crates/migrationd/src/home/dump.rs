@@ -1,9 +1,8 @@
 //! A frozen process's image: made by CRIU in this node's memory, then sent.
 
-use crate::wire;
+use crate::{criu, wire};
 use anyhow::{Context, Result};
 use brant_migration::protocol::{CHUNK, SessionId, ToTarget};
-use brant_sys::child::Tool;
 use std::fs::File;
 use std::io::Read;
 use std::net::TcpStream;
@@ -37,35 +36,12 @@ impl Image {
             .create(&folder)
             .context("making the image folder")?;
         let image = Self { folder };
-        let outcome = Tool::new("criu")
-            .args([
-                "dump",
-                "-t",
-                &pid.to_string(),
-                "-o",
-                "dump.log",
-                "-v2",
-                "--shell-job",
-                "--manage-cgroups=ignore",
-            ])
-            .arg("-D")
-            .arg(&image.folder)
-            // Not --leave-stopped: it sends SIGSTOP, and the shell would see that. The freezer holds it instead.
-            .arg("--leave-running")
-            .arg("--freeze-cgroup")
-            .arg(group)
-            .run();
-        outcome.map_err(|error| image.explain(error.into())).context("dumping the process")?;
+        let outcome = criu::dump(pid, &image.folder, group).run().map_err(|error| {
+            let said = criu::errors(&image.folder.join("dump.log"));
+            anyhow::Error::from(error).context(format!("CRIU says: {said}"))
+        });
+        outcome.context("dumping the process")?;
         Ok(image)
-    }
-
-    fn explain(&self, error: anyhow::Error) -> anyhow::Error {
-        let log = std::fs::read_to_string(self.folder.join("dump.log")).unwrap_or_default();
-        let errors: Vec<&str> = log.lines().filter(|line| line.contains("Error")).collect();
-        error.context(format!(
-            "CRIU says: {}",
-            errors.iter().rev().take(6).rev().copied().collect::<Vec<_>>().join("; ")
-        ))
     }
 
     /// Sends all of it; gives the number of bytes.

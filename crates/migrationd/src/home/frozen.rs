@@ -37,8 +37,11 @@ impl Frozen {
     fn gather(&mut self) -> Result<()> {
         for _ in 0..LOOKS {
             let inside = self.group.processes().context("listing the control group")?;
-            let outside: Vec<i32> =
-                inspect::members(self.leader).into_iter().filter(|pid| !inside.contains(pid)).collect();
+            // What has ended is in no group any more; its parent carries it along.
+            let outside: Vec<i32> = inspect::members(self.leader)
+                .into_iter()
+                .filter(|pid| !inside.contains(pid) && !inspect::has_ended(*pid))
+                .collect();
             let mut moved = false;
             for pid in outside {
                 let Some(origin) = inspect::session_group(pid) else {

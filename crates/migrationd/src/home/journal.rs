@@ -17,11 +17,18 @@ impl Journal {
     /// Writes that the process is given away. From here on only the target may run it.
     pub(super) fn commit(session: SessionId, pid: i32, to: &str) -> Result<Self> {
         std::fs::create_dir_all(JOURNAL).context("making the journal's folder")?;
-        let path = Path::new(JOURNAL).join(session.to_string());
-        let mut file = std::fs::File::create(&path).context("opening the journal")?;
+        let journal = Self { path: Path::new(JOURNAL).join(session.to_string()) };
+        journal.moved_on(session, pid, to)?;
+        Ok(journal)
+    }
+
+    /// Writes that from here on only this node may run it.
+    pub(super) fn moved_on(&self, session: SessionId, pid: i32, to: &str) -> Result<()> {
+        let new = self.path.with_extension("new");
+        let mut file = std::fs::File::create(&new).context("opening the journal")?;
         writeln!(file, "committed session={session} pid={pid} to={to}").context("writing the journal")?;
         file.sync_all().context("writing the journal")?;
-        Ok(Self { path })
+        std::fs::rename(&new, &self.path).context("writing the journal")
     }
 }
 

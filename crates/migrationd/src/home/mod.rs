@@ -13,7 +13,9 @@ mod source;
 mod takeover;
 
 pub use frozen::thaw_leftovers;
+pub(crate) use keeper::Event;
 
+use crate::guest::Arrivals;
 use crate::node::Node;
 use crate::registry::Registry;
 use brant_migration::balancer::Order;
@@ -30,6 +32,8 @@ pub struct Daemon {
     pub node: Node,
     /// What is known of the processes that move.
     pub registry: Registry,
+    /// Who expects an image from a third node.
+    pub arrivals: Arrivals,
 }
 
 /// Why a move did not happen. The process runs on at home, unharmed, in every case but the last.
@@ -95,6 +99,12 @@ pub type MoveAnswer = mpsc::Receiver<Result<MoveRecord, Stayed>>;
 pub fn move_away(daemon: &Daemon, pid: i32, to: NodeView, by: MovedBy) -> MoveAnswer {
     let (answer, wait) = mpsc::channel();
     let daemon = daemon.clone();
+    // A process that is away has a keeper, who sees to it.
+    if let Some(keeper) = daemon.registry.keeper_of(pid) {
+        let hop = keeper::Hop { to, by, answer };
+        let _ended_just_now = keeper.send(keeper::Event::Hop(Box::new(hop)));
+        return wait;
+    }
     // Should no thread start, the answer's sender is dropped, and whoever waits sees that.
     let spawned = std::thread::Builder::new()
         .name(format!("move {pid}"))

@@ -3,7 +3,7 @@
 use super::dump::Image;
 use super::frozen::Frozen;
 use super::journal::Journal;
-use super::keeper::{Greeting, Keeper};
+use super::keeper::{Beginning, Greeting, Keeper, Waiting};
 use super::memory;
 use super::pipes::Pipes;
 use super::takeover::Redirected;
@@ -46,7 +46,7 @@ pub(super) fn run(
                 view.state = ProcessState::Away;
             });
             let _nobody_waits = answer.send(Ok(record));
-            keeper.keep(daemon, session);
+            keeper.keep();
         }
         Err(stayed) => {
             tracing::info!(pid, to = %to.name, "a process stayed: {}", stayed.for_owner().message);
@@ -84,7 +84,7 @@ fn attempt(
     }
     let this = Attempt { session, migratable: &migratable, summary: &summary, to, clock: Instant::now() };
     let offered = Move::offered(this.now());
-    let (mut link, negotiated) = this.negotiate(daemon, offered)?;
+    let (mut link, offer, negotiated) = this.negotiate(daemon, offered)?;
     let undone = |doing| move |source: anyhow::Error| Stayed::Undone { doing, source };
     // From here to the commit, every way out drops `frozen`, and with that the process runs on at home; it drops
     // `link`, and with that the target forgets what it was sent.
@@ -103,7 +103,7 @@ fn attempt(
     memory::send(&mut link, &now.named_memory).map_err(undone("sending its shared memory"))?;
     let bytes = image.send(&mut link).map_err(undone("sending its image"))?;
     let moving = moving.sent(this.now());
-    let deputy = Keeper::listen(pid).map_err(undone("preparing for its deputy"))?;
+    let waiting = Waiting::listen(pid).map_err(undone("preparing for its deputy"))?;
     wait_restored(&mut link).map_err(undone("restoring it on the target"))?;
     let moving = moving.restored(this.now());
     let redirected = Redirected::prepare(&frozen, pid, &summary.arguments, now.stopped)
@@ -125,8 +125,10 @@ fn attempt(
         steps: timeline.steps.iter().map(|(name, length)| ((*name).to_owned(), millis(*length))).collect(),
     };
     let greeting = Greeting { pid, comm: summary.comm.clone(), pending, stopped: now.stopped, pipes };
-    let keeper =
-        deputy.meet(greeting, link, journal, early).map_err(|source| Stayed::LostOnTheWay { source })?;
+    let lost = |source| Stayed::LostOnTheWay { source };
+    let deputy = waiting.meet(greeting, &link).map_err(lost)?;
+    let daemon = daemon.clone();
+    let keeper = Keeper::begin(Beginning { daemon, offer, deputy, link, journal, early }).map_err(lost)?;
     Ok((keeper, record))
 }
 
@@ -139,7 +141,7 @@ impl Attempt<'_> {
         &self,
         daemon: &Daemon,
         offered: Move<Offered>,
-    ) -> Result<(TcpStream, Move<Negotiated>), Stayed> {
+    ) -> Result<(TcpStream, Offer, Move<Negotiated>), Stayed> {
         let undone = |source: anyhow::Error| Stayed::Undone { doing: "negotiating with the target", source };
         let offer = self.offer(daemon).map_err(undone)?;
         let secret = daemon
@@ -149,22 +151,9 @@ impl Attempt<'_> {
             .as_ref()
             .ok_or_else(|| undone(anyhow!("this node has no cluster secret")))?;
         let link = link::connect(self.to.overlay, secret).map_err(undone)?;
-        let ask = || -> Result<Option<FromTarget>> {
-            link.set_read_timeout(Some(ANSWER)).context("setting up the link")?;
-            wire::send(&mut &link, &ToTarget::Offer(Box::new(offer))).context("offering the process")?;
-            let answer = wire::receive(&mut &link).context("waiting for the target's answer")?;
-            link.set_read_timeout(Some(RESTORE)).context("setting up the link")?;
-            Ok(answer)
-        };
-        match ask().map_err(undone)? {
-            Some(FromTarget::Accepted) => {}
-            Some(FromTarget::Refused(refusal)) => {
-                return Err(Stayed::Refused { node: self.to.name.clone(), refusal });
-            }
-            other => return Err(undone(anyhow!("did not expect {other:?}"))),
-        }
+        accepted(&link, self.to, offer.clone())?;
         let negotiated = offered.negotiated(self.now());
-        Ok((link, negotiated))
+        Ok((link, offer, negotiated))
     }
 
     fn offer(&self, daemon: &Daemon) -> Result<Offer> {
@@ -177,6 +166,7 @@ impl Attempt<'_> {
             version: protocol::VERSION,
             session: self.session,
             pid: self.migratable.pid(),
+            moves_on: false,
             home: me.id,
             home_name: daemon.node.boot.host_name.clone(),
             image_id: me.image_id,
@@ -233,6 +223,23 @@ impl Attempt<'_> {
     }
 }
 
+/// Offers the process to a node, and waits until it says that it takes it.
+pub(super) fn accepted(link: &TcpStream, to: &NodeView, offer: Offer) -> Result<(), Stayed> {
+    let undone = |source: anyhow::Error| Stayed::Undone { doing: "negotiating with the target", source };
+    let ask = || -> Result<Option<FromTarget>> {
+        link.set_read_timeout(Some(ANSWER)).context("setting up the link")?;
+        wire::send(&mut &*link, &ToTarget::Offer(Box::new(offer))).context("offering the process")?;
+        let answer = wire::receive(&mut &*link).context("waiting for the target's answer")?;
+        link.set_read_timeout(Some(RESTORE)).context("setting up the link")?;
+        Ok(answer)
+    };
+    match ask().map_err(undone)? {
+        Some(FromTarget::Accepted) => Ok(()),
+        Some(FromTarget::Refused(refusal)) => Err(Stayed::Refused { node: to.name.clone(), refusal }),
+        other => Err(undone(anyhow!("did not expect {other:?}"))),
+    }
+}
+
 fn wait_restored(link: &mut TcpStream) -> Result<()> {
     loop {
         match wire::receive(link).context("waiting for the target")? {
@@ -245,7 +252,7 @@ fn wait_restored(link: &mut TcpStream) -> Result<()> {
     }
 }
 
-fn new_session() -> SessionId {
+pub(super) fn new_session() -> SessionId {
     let mut bytes = [0; 8];
     // Only equal numbers would do harm, and the clock is a fair second when the kernel has no randomness yet.
     if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).is_err() {

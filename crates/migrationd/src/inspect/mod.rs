@@ -127,6 +127,11 @@ pub fn is_stopped(pid: i32) -> bool {
     Stat::read(pid).is_some_and(|stat| stat.state == 'T')
 }
 
+/// Whether it is gone, or has ended and waits for its parent.
+pub fn has_ended(pid: i32) -> bool {
+    Stat::read(pid).is_none_or(|stat| matches!(stat.state, 'Z' | 'X'))
+}
+
 /// One of these processes that holds the process's end of a stream, and its descriptor.
 pub fn holder_of(members: &[i32], stream: &Stream) -> Option<(i32, i32)> {
     let name = match &stream.home {

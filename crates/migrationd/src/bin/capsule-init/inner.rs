@@ -2,16 +2,19 @@
 //!
 //! ```text
 //! Restoring ──CRIU's hook──▶ Held ──Resume──▶ Releasing ──CRIU ends──▶ Running ──all have ended──▶ Emptying ─▶ (over)
-//!     └────────CRIU fails──────┴─────────────────┴─▶ Failed is said, everything here dies with PID 1
+//!     └────────CRIU fails──────┴─────────────────┴─▶ Failed is said,    Depart│ ▲ Stay
+//!                                 everything here dies with PID 1            ▼ │
+//!                                                                      Departed ──Left─▶ (over)
 //! ```
 //!
 //! While others go on after the first process has ended, the stage stays Running. Emptying sends what they wrote last.
 
+use crate::departure::{self, Departed, Luggage};
 use crate::hook;
 use crate::members;
 use crate::offsets::Offsets;
 use crate::root;
-use crate::streams::{self, OnDemand};
+use crate::streams::{self, Made, OnDemand, Pipes};
 use crate::terminal::Terminal;
 use anyhow::{Context, Result, bail};
 use brant_migration::protocol::{End, FromTarget, ToTarget};
@@ -25,6 +28,7 @@ use brant_sys::signal::{self, SignalQueue};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::Write;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How often it is looked what the processes wait for.
@@ -37,6 +41,7 @@ enum Stage {
     Held(UnixStream),
     Releasing,
     Running,
+    Departed(Departed),
     Emptying,
 }
 
@@ -50,6 +55,7 @@ struct Capsule {
     terminal: Terminal,
     streams: Streams,
     on_demand: Vec<OnDemand>,
+    pipes: Pipes,
     offsets: Offsets,
     changes: SignalQueue,
     criu: Running,
@@ -80,7 +86,9 @@ fn begin(setup: &Setup, control: UnixStream) -> Result<Capsule> {
     let changes = SignalQueue::new(&[signal::SIGCHLD, process::SIGTTOU]).context("queueing signals")?;
     let hook = UnixListener::bind(hook::SOCKET).context("listening for CRIU's hook")?;
     let terminal = Terminal::open(setup.user, setup.terminal)?;
-    let (streams, ends, on_demand) = streams::make(&setup.streams, setup.user, terminal.output()?)?;
+    let luggage = Luggage::unpack(Path::new(root::IMAGES))?;
+    let Made { streams, ends, on_demand, pipes } =
+        streams::make(&setup.streams, setup.user, terminal.output()?, luggage)?;
     let criu = restore(&terminal, ends)?;
     Ok(Capsule {
         pid: setup.pid,
@@ -91,6 +99,7 @@ fn begin(setup: &Setup, control: UnixStream) -> Result<Capsule> {
         terminal,
         streams,
         on_demand,
+        pipes,
         offsets: Offsets::of(&setup.shared_files),
         changes,
         criu,
@@ -110,6 +119,8 @@ fn restore(terminal: &Terminal, ends: streams::ProcessEnds) -> Result<Running> {
         // The process becomes our child, and CRIU ends once it runs.
         .args(["--restore-detached", "--restore-sibling"])
         .args(["--manage-cgroups=ignore", "--action-script", "/usr/lib/brant/capsule-init"])
+        // In the group that can be frozen without this program.
+        .in_cgroup(departure::processes()?)
         .stdin(terminal.process_side()?);
     ends.give_to(criu).spawn().context("starting CRIU")
 }
@@ -128,8 +139,10 @@ impl Capsule {
                     None => return Ok(()),
                 }
             }
-            for word in self.streams.serve() {
-                self.say(&FromTarget::Stream(word))?;
+            if !matches!(self.stage, Stage::Departed(_)) {
+                for word in self.streams.serve() {
+                    self.say(&FromTarget::Stream(word))?;
+                }
             }
             while self.changes.take().context("reading signals")?.is_some() {}
             for change in members::reap()? {
@@ -180,6 +193,14 @@ impl Capsule {
                 Stage::Held(mut criu) => criu.write_all(b"g").context("letting CRIU go on"),
                 _ => bail!("told to resume a process that is not held"),
             },
+            ToTarget::Depart(_) => self.depart(),
+            ToTarget::Stay => match std::mem::replace(&mut self.stage, Stage::Running) {
+                Stage::Departed(departed) => {
+                    departed.undo(&mut self.streams, &self.pipes)?;
+                    departure::thaw()
+                }
+                _ => bail!("told to stay without having departed"),
+            },
             ToTarget::Signal(signal) => members::deliver(self.pid, signal),
             ToTarget::SignalGroup(signal) => {
                 let group = members::of_group(&members::all(&self.helpers()), self.group);
@@ -193,6 +214,30 @@ impl Capsule {
                 Ok(())
             }
             other => bail!("did not expect {other:?}"),
+        }
+    }
+
+    /// Makes the process ready to leave; what fails is undone.
+    fn depart(&mut self) -> Result<()> {
+        if !matches!(self.stage, Stage::Running) || self.end.is_some() {
+            return self.say(&FromTarget::DepartureFailed("it is just ending".to_owned()));
+        }
+        let dumped = departure::freeze().and_then(|()| {
+            for word in self.streams.drain() {
+                self.say(&FromTarget::Stream(word))?;
+            }
+            self.tell_offsets()?;
+            departure::dump(self.pid, &mut self.streams, &self.pipes)
+        });
+        match dumped {
+            Ok(departed) => {
+                self.stage = Stage::Departed(departed);
+                self.say(&FromTarget::Departing)
+            }
+            Err(error) => {
+                departure::thaw()?;
+                self.say(&FromTarget::DepartureFailed(format!("{error:#}")))
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 //!   relays its terminal, its signals and its end;
 //! - called by CRIU (`CRTOOLS_SCRIPT_ACTION`): holds CRIU at its `post-restore` hook until the inner part says go.
 
+mod departure;
 mod hook;
 mod inner;
 mod members;

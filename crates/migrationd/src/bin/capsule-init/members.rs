@@ -83,6 +83,16 @@ fn has_open(pid: i32, wanted: impl Fn(&str) -> bool) -> bool {
         .any(|target| target.to_str().is_some_and(&wanted))
 }
 
+/// The path of a descriptor by which some process holds this.
+pub(crate) fn holder(name: &str) -> Option<String> {
+    all(&[]).into_iter().find_map(|pid| {
+        let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let mut paths = entries.map(|entry| entry.path());
+        let found = paths.find(|path| std::fs::read_link(path).is_ok_and(|to| to.to_str() == Some(name)))?;
+        found.to_str().map(str::to_owned)
+    })
+}
+
 fn handles(pid: i32, number: i32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let set = |name: &str| {

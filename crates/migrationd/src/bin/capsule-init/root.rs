@@ -13,6 +13,9 @@ const DEVICES: [(&str, u32, u32); 6] =
 /// Inside the capsule: the process's image.
 pub(crate) const IMAGES: &str = "/run/brant/images";
 
+/// Inside the capsule: where its image is made when it moves on.
+pub(crate) const DEPARTURE: &str = "/run/brant/departure";
+
 /// Builds the root and enters it.
 pub(crate) fn enter(setup: &Setup) -> Result<()> {
     make_mounts_private().context("cutting the capsule's mounts off")?;
@@ -82,6 +85,9 @@ fn run(run: &Path, setup: &Setup) -> Result<()> {
     let images = run.join("brant/images");
     std::fs::create_dir_all(&images).context("making the capsule's image folder")?;
     bind(Path::new(&setup.images), &images, false).context("binding the image")?;
+    let departure = run.join("brant/departure");
+    std::fs::create_dir_all(&departure).context("making the capsule's folder for departure")?;
+    bind(Path::new(&setup.departure), &departure, false).context("binding the folder for departure")?;
     if let Some(cache) = cache {
         std::fs::write(run.join("criu.kdat"), cache).context("handing CRIU's cache on")?;
     }

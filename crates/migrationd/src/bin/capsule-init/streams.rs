@@ -1,10 +1,15 @@
 //! The capsule's ends of the process's pipes: CRIU gets one end of a new pipe for each, the relay keeps the other.
 
+use crate::departure::Luggage;
+use crate::members;
 use anyhow::{Context, Result};
-use brant_migration::stream::{Direction, Home, Stream, StreamEvent, StreamId, StreamWord, TERMINAL, WINDOW};
+use brant_migration::stream::{
+    Direction, Home, PART, Stream, StreamEvent, StreamId, StreamWord, TERMINAL, WINDOW,
+};
 use brant_migrationd::streams::{Access, Streams};
 use brant_sys::child::Tool;
-use rustix::fs::{Uid, fchown, fstat};
+use rustix::fs::{Mode, OFlags, Uid, fchown, fstat, open};
+use rustix::io::{read, write};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::os::fd::OwnedFd;
 
@@ -68,34 +73,96 @@ impl OnDemand {
     }
 }
 
-/// Makes a pipe for each stream and takes the terminal's output among them.
-pub(crate) fn make(
-    list: &[Stream],
-    user: u32,
-    terminal: OwnedFd,
-) -> Result<(Streams, ProcessEnds, Vec<OnDemand>)> {
+/// The pipes as they are in here, in the order of the streams.
+pub(crate) struct Pipes {
+    all: Vec<(StreamId, Direction, u64)>,
+}
+
+impl Pipes {
+    /// Their numbers in here.
+    pub(crate) fn inodes(&self) -> Vec<u64> {
+        self.all.iter().map(|(_, _, inode)| *inode).collect()
+    }
+
+    /// What lies in those that the process reads from, while it stands still.
+    pub(crate) fn read_inward(&self) -> Result<Vec<(StreamId, Vec<u8>)>> {
+        let mut found = Vec::new();
+        for (id, direction, inode) in &self.all {
+            if *direction == Direction::In
+                && let Some(path) = members::holder(&format!("pipe:[{inode}]"))
+            {
+                let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                let pipe = open(&path, flags, Mode::empty()).context("opening a pipe of the process")?;
+                let mut unread = Vec::new();
+                let mut part = vec![0; PART as usize];
+                while let Ok(length) = read(&pipe, &mut part)
+                    && length > 0
+                {
+                    unread.extend_from_slice(&part[..length]);
+                }
+                found.push((*id, unread));
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Pipes {
+    /// Puts back what was read; the pipes are empty, so that there is room for it.
+    pub(crate) fn write_back(&self, unread: &[(StreamId, Vec<u8>)]) -> Result<()> {
+        for (id, _, inode) in &self.all {
+            let bytes = unread.iter().find(|(stream, _)| stream == id).map_or(&[][..], |(_, bytes)| bytes);
+            if !bytes.is_empty()
+                && let Some(path) = members::holder(&format!("pipe:[{inode}]"))
+            {
+                let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                let pipe = open(&path, flags, Mode::empty()).context("opening a pipe of the process")?;
+                write(&pipe, bytes).context("putting back what lay in a pipe")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All that the capsule has of the process's streams.
+pub(crate) struct Made {
+    pub(crate) streams: Streams,
+    pub(crate) ends: ProcessEnds,
+    pub(crate) on_demand: Vec<OnDemand>,
+    pub(crate) pipes: Pipes,
+}
+
+/// Makes a pipe for each stream and takes the terminal's output among them. `luggage` is what comes with an image that
+/// was made in another capsule.
+pub(crate) fn make(list: &[Stream], user: u32, terminal: OwnedFd, luggage: Option<Luggage>) -> Result<Made> {
     let mut streams = Streams::default();
     let mut on_demand = Vec::new();
     let mut ends = Vec::new();
+    let mut pipes = Vec::new();
     streams.add_source(TERMINAL, terminal, Access::Own, WINDOW);
     for (id, stream) in Stream::numbered(list) {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).context("making a pipe for the process")?;
         // So that it can open /dev/stdout again.
         fchown(&reader, Some(Uid::from_raw(user)), None).context("giving the process its pipe")?;
+        let inode = fstat(&reader).context("looking at a pipe")?.st_ino;
+        pipes.push((id, stream.direction, inode));
+        // An image that was made in a capsule knows them by what they were there.
+        let there = luggage.as_ref().and_then(|luggage| luggage.pipes.get(pipes.len() - 1));
+        let named = there.map_or_else(|| stream.home.clone(), |inode| Home::Pipe(*inode));
         match stream.direction {
             Direction::Out => {
                 streams.add_source(id, reader, Access::Shared, stream.first_room());
-                ends.push((stream.home.clone(), writer));
+                ends.push((named, writer));
             }
             Direction::In => {
-                let inode = fstat(&reader).context("looking at a pipe")?.st_ino;
                 if stream.shared {
                     on_demand.push(OnDemand { id, inode, asked: 0 });
                 }
                 streams.add_sink(id, writer, Access::Shared, !stream.shared);
-                ends.push((stream.home.clone(), reader));
+                ends.push((named, reader));
             }
         }
     }
-    Ok((streams, ProcessEnds { ends }, on_demand))
+    luggage.into_iter().flat_map(Luggage::words).for_each(|word| streams.take(word));
+    Ok(Made { streams, ends: ProcessEnds { ends }, on_demand, pipes: Pipes { all: pipes } })
 }

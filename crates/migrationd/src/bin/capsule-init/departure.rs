@@ -1,0 +1,105 @@
+//! The process moves on: it is frozen, its image is made, and what lay in its pipes goes along.
+
+use crate::root;
+use crate::streams::Pipes;
+use anyhow::{Context, Result};
+use brant_migration::stream::{StreamEvent, StreamId, StreamWord};
+use brant_migrationd::criu;
+use brant_migrationd::guest::capsule::WORK_GROUP;
+use brant_migrationd::streams::Streams;
+use brant_sys::cgroup::Cgroup;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long the kernel may take to stop or start the processes.
+const SOON: Duration = Duration::from_secs(10);
+/// The file beside an image that was made in a capsule.
+const LUGGAGE: &str = "luggage.bin";
+
+/// What an image that was made in a capsule does not hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Luggage {
+    /// How the image names the pipes, in the order of the streams: they were made in that capsule.
+    pub(crate) pipes: Vec<u64>,
+    /// What lay in the pipes that the process reads from, and what was on its way into them.
+    pub(crate) unread: Vec<(StreamId, Vec<u8>)>,
+    /// Which of them come to their end after that.
+    pub(crate) ended: Vec<StreamId>,
+}
+
+impl Luggage {
+    /// What came with the image; nothing for one that was made at home.
+    pub(crate) fn unpack(images: &Path) -> Result<Option<Self>> {
+        let path = images.join(LUGGAGE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = std::fs::read(&path).context("reading what came with the image")?;
+        postcard::from_bytes(&text).context("understanding what came with the image").map(Some)
+    }
+
+    /// The pipes' contents and ends, for the streams that go on from them.
+    pub(crate) fn words(self) -> impl Iterator<Item = StreamWord> {
+        let unread = self.unread.into_iter().map(|(stream, bytes)| (stream, StreamEvent::Data(bytes)));
+        let ended = self.ended.into_iter().map(|stream| (stream, StreamEvent::End));
+        unread.chain(ended).map(|(stream, event)| StreamWord { stream, event })
+    }
+}
+
+/// Processes that stand still in order to leave.
+#[derive(Debug)]
+pub(crate) struct Departed {
+    lay_in_pipes: Vec<(StreamId, Vec<u8>)>,
+    on_the_way: Vec<(StreamId, Vec<u8>)>,
+}
+
+/// The group that the process and its descendants are in.
+fn work() -> Cgroup {
+    Cgroup::at(format!("/proc/self/fd/{WORK_GROUP}"))
+}
+
+/// The file through which a process gets into that group.
+pub(crate) fn processes() -> Result<File> {
+    let path = work().path().join("cgroup.procs");
+    File::options().write(true).open(path).context("opening the group of the process")
+}
+
+/// Stops them.
+pub(crate) fn freeze() -> Result<()> {
+    work().freeze(SOON).context("freezing the process")
+}
+
+/// Lets them go on.
+pub(crate) fn thaw() -> Result<()> {
+    work().thaw(SOON).context("thawing the process")
+}
+
+/// Makes the image of the frozen process and packs what it does not hold.
+pub(crate) fn dump(pid: i32, streams: &mut Streams, pipes: &Pipes) -> Result<Departed> {
+    let folder = Path::new(root::DEPARTURE);
+    // The group by the number that CRIU knows it by: it inherits this descriptor.
+    let group = format!("/proc/self/fd/{WORK_GROUP}");
+    criu::dump(pid, folder, Path::new(&group)).run().map_err(|error| {
+        anyhow::Error::from(error).context(format!("CRIU says: {}", criu::errors(&folder.join("dump.log"))))
+    })?;
+    let departed = Departed { lay_in_pipes: pipes.read_inward()?, on_the_way: streams.take_unwritten() };
+    let unread = departed.lay_in_pipes.iter().chain(&departed.on_the_way).cloned().collect();
+    let luggage = Luggage { pipes: pipes.inodes(), unread, ended: streams.ended() };
+    let packed = postcard::to_allocvec(&luggage).context("writing down what goes along")?;
+    std::fs::write(folder.join(LUGGAGE), packed).context("packing what goes along")?;
+    Ok(departed)
+}
+
+impl Departed {
+    /// The process stays after all: its pipes get back what was taken out of them.
+    pub(crate) fn undo(self, streams: &mut Streams, pipes: &Pipes) -> Result<()> {
+        pipes.write_back(&self.lay_in_pipes)?;
+        let words = self.on_the_way.into_iter();
+        words
+            .map(|(stream, bytes)| StreamWord { stream, event: StreamEvent::Data(bytes) })
+            .for_each(|word| streams.take(word));
+        Ok(())
+    }
+}
