@@ -4,4 +4,7 @@
 pub mod balancer;
 pub mod obstacle;
 pub mod protocol;
+pub mod session;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 pub mod steps;
