@@ -2,6 +2,7 @@
 //! goes, and what the nodes say to each other meanwhile.
 
 pub mod balancer;
+pub mod frame;
 pub mod obstacle;
 pub mod protocol;
 pub mod session;
