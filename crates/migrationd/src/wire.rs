@@ -45,6 +45,10 @@ fn receive_in_time<M: DeserializeOwned>(from: &mut impl Read) -> io::Result<Opti
 }
 
 #[cfg(test)]
+#[path = "../../../fuzz/damage.rs"]
+mod damage;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use brant_migration::protocol::{End, FromTarget};
@@ -75,5 +79,24 @@ mod tests {
         send(&mut stream, &FromTarget::Output(b"hello".to_vec())).unwrap();
         *stream.last_mut().unwrap() ^= 1;
         assert!(receive::<FromTarget>(&mut &stream[..]).is_err());
+    }
+
+    #[test]
+    fn no_damaged_message_harms_its_reader() {
+        let mut stream = Vec::new();
+        send(&mut stream, &FromTarget::Failed("CRIU".to_owned())).unwrap();
+        damage::damaged(&stream, 20_000, |bytes| {
+            // Only what stands whole at the front is taken for a message.
+            let whole = bytes.starts_with(&stream);
+            assert_eq!(receive::<FromTarget>(&mut &bytes[..]).is_ok_and(|it| it.is_some()), whole);
+        });
+        // Inside a frame that is whole, postcard itself has to stand it.
+        damage::damaged(
+            &postcard::to_allocvec(&FromTarget::Failed("CRIU".to_owned())).unwrap(),
+            20_000,
+            |bytes| {
+                let _not_understood = receive::<FromTarget>(&mut &seal(bytes).unwrap()[..]);
+            },
+        );
     }
 }

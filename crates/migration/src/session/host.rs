@@ -193,7 +193,7 @@ impl Host {
     pub fn step(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
         let before = self.standing();
         match event {
-            Event::Letter(letter) => self.read(letter, out),
+            Event::Letter(letter) => self.read(now, letter, out),
             Event::ImageArrived if self.state == State::Prepared => self.state = State::Arrived,
             Event::ImageLost(why) if matches!(self.state, State::Fresh | State::Prepared) => {
                 self.clear(why, out);
@@ -220,7 +220,7 @@ impl Host {
         }
     }
 
-    fn read(&mut self, letter: Letter<FromHome>, out: &mut Vec<Action>) {
+    fn read(&mut self, now: Time, letter: Letter<FromHome>, out: &mut Vec<Action>) {
         let Some((addressed, FromHome { order, echo })) = self.mail.read(letter) else { return };
         // Who has not heard this run of the daemon does not know how the process stands here.
         if addressed == Addressed::ToAnyone && order != Order::Prepare {
@@ -229,7 +229,7 @@ impl Host {
         self.order = order;
         if let Some(sent_at) = echo
             && self.clearing.is_none()
-            && self.lease.echoed(sent_at, &self.settings)
+            && self.lease.echoed(now, sent_at, &self.settings)
         {
             out.push(Action::Prolong(self.lease.until()));
         }

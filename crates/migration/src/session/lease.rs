@@ -20,10 +20,11 @@ impl Lease {
         Self { until }
     }
 
-    /// Home has heard what this host sent at that time. True when the lease became longer.
-    pub fn echoed(&mut self, sent_at: Time, settings: &Settings) -> bool {
-        let until = sent_at + settings.grant();
-        let longer = until > self.until;
+    /// Home has heard what this host sent at that time. True when the lease became longer. A time that has not come yet
+    /// is no echo.
+    pub fn echoed(&mut self, now: Time, sent_at: Time, settings: &Settings) -> bool {
+        let until = sent_at.saturating_add(settings.grant());
+        let longer = sent_at <= now && until > self.until;
         if longer {
             self.until = until;
         }
@@ -65,8 +66,9 @@ mod tests {
     fn a_lease_runs_from_what_home_has_heard_not_from_when_its_echo_came() {
         let settings = Settings::default();
         let mut lease = Lease::begin(at(0), &settings);
-        assert!(lease.echoed(at(4), &settings));
-        assert!(!lease.echoed(at(2), &settings), "an old echo shortens nothing");
+        assert!(lease.echoed(at(9), at(4), &settings));
+        assert!(!lease.echoed(at(9), at(2), &settings), "an old echo shortens nothing");
+        assert!(!lease.echoed(at(9), Time::MAX, &settings), "nobody hears what was not said yet");
         assert!(!lease.is_over(at(15)));
         assert!(lease.is_over(at(16)));
     }
