@@ -16,6 +16,7 @@ pub mod home;
 pub mod inspect;
 pub mod link;
 pub mod node;
+pub mod records;
 pub mod registry;
 pub mod users;
 pub mod wire;
