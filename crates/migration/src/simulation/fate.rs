@@ -111,7 +111,11 @@ impl World {
     fn recover_hosts(&mut self, node: usize, run: Incarnation) {
         let drops = self.is(Faulty::DropsHeldOnRestart);
         let (now, settings) = (self.clock(node), self.settings);
+        let thaws = self.is(Faulty::ThawsOnRestart);
         let place = &mut self.nodes[node];
+        for capsule in place.capsules.iter_mut().filter(|capsule| thaws && capsule.stage == Stage::Frozen) {
+            capsule.stage = Stage::Runs;
+        }
         let found: Vec<_> = place
             .capsules
             .iter()

@@ -40,6 +40,8 @@ pub enum Faulty {
     ThawsWhenSendingFails,
     /// A restarted host ends what it had promised to hold.
     DropsHeldOnRestart,
+    /// A restarted host lets a process run that it finds frozen.
+    ThawsOnRestart,
     /// A restarted home lets a redirected task run without putting it back.
     ThawsWithoutPuttingBack,
     /// The deputy is said to stand before it does.
@@ -53,7 +55,7 @@ pub enum Faulty {
 }
 
 /// Every one of them.
-pub const EVERY_FAULTY: [Faulty; 13] = [
+pub const EVERY_FAULTY: [Faulty; 14] = [
     Faulty::ForgetsTheRecord,
     Faulty::RunsWhenRestored,
     Faulty::NegativeMargin,
@@ -62,6 +64,7 @@ pub const EVERY_FAULTY: [Faulty; 13] = [
     Faulty::ReadsOldLetters,
     Faulty::ThawsWhenSendingFails,
     Faulty::DropsHeldOnRestart,
+    Faulty::ThawsOnRestart,
     Faulty::ThawsWithoutPuttingBack,
     Faulty::BelievesInExecve,
     Faulty::PutsBackTooLate,
