@@ -209,7 +209,7 @@ impl Host {
             }
         }
         self.go_on(now, out);
-        let due = now >= self.reported + self.settings.word_every;
+        let due = self.settings.is_word_due(self.reported, now);
         if due || self.standing() != before {
             self.report(now, out);
         }
@@ -221,7 +221,12 @@ impl Host {
     }
 
     fn read(&mut self, now: Time, letter: Letter<FromHome>, out: &mut Vec<Action>) {
+        let home = self.mail.them();
         let Some((addressed, FromHome { order, echo })) = self.mail.read(letter) else { return };
+        // A daemon that has just started cannot echo anything before it has heard how things stand.
+        if home != self.mail.them() {
+            self.reported = Time::ZERO;
+        }
         // Who has not heard this run of the daemon does not know how the process stands here.
         if addressed == Addressed::ToAnyone && order != Order::Prepare {
             return;

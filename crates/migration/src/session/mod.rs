@@ -93,6 +93,12 @@ impl Settings {
         self.lease + 2 * self.word_every
     }
 
+    /// Whether it is time for another word. A little early, for whoever looks once in that time would else see it pass
+    /// now and then, and speak half as often.
+    pub(crate) fn is_word_due(&self, last: Time, now: Time) -> bool {
+        now + self.word_every / 4 >= last + self.word_every
+    }
+
     /// How soon a piece of work that must not fail is tried again.
     pub(crate) fn again_after(&self) -> Duration {
         self.word_every / 2

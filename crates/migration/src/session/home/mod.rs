@@ -313,7 +313,7 @@ impl Home {
             }
         }
         if let Some(current) = &self.current
-            && let Some(why) = current.surely_gone(now, &self.settings)
+            && let Some(why) = current.surely_lost(now, &self.settings)
         {
             match &mut self.attempt {
                 // The host has gone, and yet the process may be saved: the target may have all of it.

@@ -67,7 +67,7 @@ impl Peer {
         order: Order,
         settings: &Settings,
     ) -> Option<Letter<FromHome>> {
-        if self.told == Some(order) && now < self.told_at + settings.word_every {
+        if self.told == Some(order) && !settings.is_word_due(self.told_at, now) {
             return None;
         }
         self.told = Some(order);
@@ -82,6 +82,15 @@ impl Peer {
     /// Whether it holds the process stopped, and its lease is far from its end.
     pub(super) fn surely_holds(&self, now: Time, settings: &Settings) -> bool {
         self.standing == Some(Standing::Held) && now < self.heard + settings.lease / 2
+    }
+
+    /// Why a host that once held the process has no copy that could run now, if that is certain. One that is only
+    /// preparing has taken a late copy of the first request for a new one, and has nothing to run.
+    pub(super) fn surely_lost(&self, now: Time, settings: &Settings) -> Option<Why> {
+        match self.standing {
+            Some(Standing::Preparing | Standing::Accepted) => Some(Why::Unknown),
+            _ => self.surely_gone(now, settings),
+        }
     }
 
     /// Why it has no copy that could run now, if that is certain.
