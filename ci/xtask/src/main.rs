@@ -1,5 +1,6 @@
 //! `cargo xtask`: the workspace's own checks. CI calls these and nothing else for style.
 
+mod simulate;
 mod tidy;
 
 use anyhow::{Context, Result};
@@ -22,12 +23,15 @@ enum Verb {
     Check,
     /// Only what neither the compiler nor clippy looks at.
     Tidy,
+    /// The migration protocol under random schedules of everything that can go wrong.
+    Simulate(simulate::Arguments),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
         Verb::Check => check(),
         Verb::Tidy => tidy::run(&root()),
+        Verb::Simulate(arguments) => simulate::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

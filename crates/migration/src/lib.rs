@@ -2,7 +2,11 @@
 //! goes, and what the nodes say to each other meanwhile.
 
 pub mod balancer;
+pub mod frame;
 pub mod obstacle;
 pub mod protocol;
+pub mod session;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 pub mod steps;
 pub mod stream;

@@ -1,5 +1,6 @@
-//! Messages over a stream: a length, then postcard.
+//! Messages over a stream: postcard in the frames of [`brant_migration::frame`].
 
+use brant_migration::frame::{HEADER, Header, seal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{self, Read, Write};
@@ -10,14 +11,13 @@ use std::io::{self, Read, Write};
 /// What the stream said.
 pub fn send<M: Serialize>(to: &mut impl Write, message: &M) -> io::Result<()> {
     let body = postcard::to_allocvec(message).map_err(io::Error::other)?;
-    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
-    to.write_all(&[&length.to_le_bytes()[..], &body].concat())
+    to.write_all(&seal(&body).map_err(io::Error::other)?)
 }
 
 /// Receives one message; a stream that ends between messages gives none.
 ///
 /// # Errors
-/// What the stream said; a message that is too long or not understood.
+/// What the stream said; bytes that are no frame, of which nothing was decoded; a message that is not understood.
 pub fn receive<M: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<M>> {
     receive_in_time(from).map_err(|error| match error.kind() {
         // What the kernel calls "try again" is a socket's time limit here.
@@ -29,22 +29,24 @@ pub fn receive<M: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<M
 }
 
 fn receive_in_time<M: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<M>> {
-    let mut length = [0; 4];
-    match from.read(&mut length[..1])? {
+    let mut header = [0; HEADER];
+    match from.read(&mut header[..1])? {
         0 => return Ok(None),
-        _ => from.read_exact(&mut length[1..])?,
+        _ => from.read_exact(&mut header[1..])?,
     }
-    let length = u32::from_le_bytes(length) as usize;
-    if length > brant_migration::protocol::MOST {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("a message of {length} bytes is too long"),
-        ));
-    }
-    let mut body = vec![0; length];
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let header = Header::read(&header).map_err(invalid)?;
+    let mut body = vec![0; header.length()];
     from.read_exact(&mut body)?;
-    postcard::from_bytes(&body).map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    let body = header.open(body).map_err(invalid)?;
+    postcard::from_bytes(body.bytes())
+        .map(Some)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
+
+#[cfg(test)]
+#[path = "../../../fuzz/damage.rs"]
+mod damage;
 
 #[cfg(test)]
 mod tests {
@@ -64,7 +66,37 @@ mod tests {
 
     #[test]
     fn a_length_beyond_the_bound_is_refused_before_it_is_believed() {
-        let mut from = &u32::MAX.to_le_bytes()[..];
-        assert!(receive::<FromTarget>(&mut from).is_err());
+        let mut stream = Vec::new();
+        send(&mut stream, &FromTarget::StillHere).unwrap();
+        stream[6..10].copy_from_slice(&u32::MAX.to_le_bytes());
+        let error = receive::<FromTarget>(&mut &stream[..]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_message_that_was_damaged_is_not_decoded() {
+        let mut stream = Vec::new();
+        send(&mut stream, &FromTarget::Failed("hello".to_owned())).unwrap();
+        *stream.last_mut().unwrap() ^= 1;
+        assert!(receive::<FromTarget>(&mut &stream[..]).is_err());
+    }
+
+    #[test]
+    fn no_damaged_message_harms_its_reader() {
+        let mut stream = Vec::new();
+        send(&mut stream, &FromTarget::Failed("CRIU".to_owned())).unwrap();
+        damage::damaged(&stream, 20_000, |bytes| {
+            // Only what stands whole at the front is taken for a message.
+            let whole = bytes.starts_with(&stream);
+            assert_eq!(receive::<FromTarget>(&mut &bytes[..]).is_ok_and(|it| it.is_some()), whole);
+        });
+        // Inside a frame that is whole, postcard itself has to stand it.
+        damage::damaged(
+            &postcard::to_allocvec(&FromTarget::Failed("CRIU".to_owned())).unwrap(),
+            20_000,
+            |bytes| {
+                let _not_understood = receive::<FromTarget>(&mut &seal(bytes).unwrap()[..]);
+            },
+        );
     }
 }

@@ -182,3 +182,25 @@ fn load_figures_reach_the_others() {
     let heard = view.nodes.iter().find(|node| node.name == "node-2").and_then(|node| node.load);
     assert_eq!(heard, Some(Load { runnable_milli: 2500, memory_free_kib: 1000 }));
 }
+
+#[path = "../../../../fuzz/damage.rs"]
+mod damage;
+
+#[test]
+fn no_damaged_message_of_a_member_harms_a_node() {
+    let secret = ClusterSecret::from_bytes([1; 32]);
+    let sealer = Sealer::new(&secret);
+    let beacon = Message::Beacon { facts: facts(2), renewal: 0 };
+    let load =
+        LoadNews { node: facts(2).id, sample: 1, load: Load { runnable_milli: 1, memory_free_kib: 1 } };
+    for message in [beacon, Message::Loads(vec![load; 3]), Message::Swim(vec![0; 60])] {
+        let envelope = Envelope { from: facts(2).id, sequence: 1, message };
+        let whole = postcard::to_allocvec(&envelope).unwrap();
+        let mut node = Membership::new("test", &secret, facts(1), [1; 32], Duration::ZERO);
+        damage::damaged(&whole, 3000, |bytes| {
+            node.datagram(Duration::ZERO, address(2), bytes);
+            node.datagram(Duration::ZERO, address(2), &sealer.seal([9; 24], bytes));
+        });
+        assert!(node.config().nodes.iter().all(|node| is_node_name(&node.name)));
+    }
+}

@@ -153,3 +153,27 @@ fn endings_have_the_status_that_a_shell_shows() {
     assert_eq!(Ending::Exited(7).status(), 7);
     assert_eq!(Ending::Killed(15).status(), 143);
 }
+
+#[path = "../../../../fuzz/damage.rs"]
+mod damage;
+
+#[test]
+fn no_damaged_stream_harms_a_decoder() {
+    let mut whole = preamble([1; 8]).to_vec();
+    let start = Start {
+        arguments: vec!["sh".into(), "-c".into()],
+        environment: vec![("A".into(), "b".into())],
+        terminal: Some(TerminalSize { rows: 24, columns: 80 }),
+        ..Start::default()
+    };
+    for message in [ToGuest::Start(start), ToGuest::Input(vec![7; 40]), ToGuest::InputEnds] {
+        message.encode(&mut whole);
+    }
+    ToHost::Refused { status: 127, reason: "no such program".to_owned() }.encode(&mut whole);
+    damage::damaged(&whole, 20_000, |bytes| {
+        let (mut arrivals, mut messages) = (Vec::new(), Vec::new());
+        let _refused = GuestDecoder::default().push(bytes, &mut arrivals);
+        let _refused = HostDecoder::new([1; 8]).push(bytes, &mut messages);
+        assert!(arrivals.len() + messages.len() <= bytes.len());
+    });
+}

@@ -17,6 +17,11 @@ const SHORTEST: usize = 300;
 /// Smaller MTUs would switch IPv6 off on the link.
 const LEAST_MTU: u16 = 1280;
 
+/// Where options begin: behind the fixed fields and the magic cookie.
+const OPTIONS_AT: usize = 240;
+const PAD: u8 = 0;
+const MESSAGE_TYPE: u8 = 53;
+const END: u8 = 255;
 const WANTED: [u8; 11] = [1, 3, 6, 15, 26, 51, 54, 58, 59, 121, SEEDS];
 
 /// A message to a server.
@@ -60,7 +65,7 @@ pub(crate) fn encode(outgoing: &Outgoing, mac: [u8; 6], host_name: &str) -> Vec<
 
 /// A server's answer to this link; `None` for anything else, or what makes no sense.
 pub(crate) fn decode(bytes: &[u8], mac: [u8; 6]) -> Option<Reply> {
-    let message = Message::decode(&mut Decoder::new(bytes)).ok()?;
+    let message = Message::decode(&mut Decoder::new(&only_wanted(bytes)?)).ok()?;
     if message.opcode() != Opcode::BootReply || message.hlen() != 6 || message.chaddr() != mac {
         return None;
     }
@@ -76,6 +81,30 @@ pub(crate) fn decode(bytes: &[u8], mac: [u8; 6]) -> Option<Reply> {
         _ => return None,
     };
     Some(Reply { transaction: message.xid(), server, kind })
+}
+
+/// The message without the options that were not asked for: the crate asserts the lengths of some of those, and what no
+/// one reads need not be decoded. `None` where an option is longer than the message.
+fn only_wanted(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (fixed, mut rest) = bytes.split_at_checked(OPTIONS_AT)?;
+    let mut wanted = fixed.to_vec();
+    loop {
+        rest = match rest {
+            [] | [END, ..] => break,
+            [PAD, after @ ..] => after,
+            [code, length, after @ ..] => {
+                let (data, after) = after.split_at_checked(usize::from(*length))?;
+                if *code == MESSAGE_TYPE || WANTED.contains(code) {
+                    wanted.extend_from_slice(&[*code, *length]);
+                    wanted.extend_from_slice(data);
+                }
+                after
+            }
+            [_] => return None,
+        };
+    }
+    wanted.push(END);
+    Some(wanted)
 }
 
 fn lease_of(message: &Message, server: Ipv4Addr) -> Option<Lease> {
@@ -154,6 +183,10 @@ fn domain(name: &str) -> Option<String> {
     let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
     (plain && name.len() <= 253).then(|| name.to_owned())
 }
+
+#[cfg(test)]
+#[path = "../../../../fuzz/damage.rs"]
+mod damage;
 
 #[cfg(test)]
 mod tests {
@@ -269,5 +302,24 @@ mod tests {
         assert!(!message.flags().broadcast());
         assert_eq!(message.opts().msg_type(), Some(MessageType::Request));
         assert!(message.opts().get(OptionCode::ServerIdentifier).is_none());
+    }
+
+    #[test]
+    fn no_damaged_answer_harms_the_client() {
+        let whole = answer(MessageType::Offer, |message| {
+            message.opts_mut().insert(DhcpOption::SubnetMask(Ipv4Addr::new(255, 255, 240, 0)));
+            message.opts_mut().insert(DhcpOption::DomainName("lab.example".to_owned()));
+            let seeds = UnknownOption::new(OptionCode::from(SEEDS), b"10.0.0.7".to_vec());
+            message.opts_mut().insert(DhcpOption::Unknown(seeds));
+        });
+        // Without what stands before the options, which is nearly all of the message.
+        let (head, options) = whole.split_at(240);
+        damage::damaged(options, 20_000, |options| {
+            if let Some(reply) = decode(&[head, options].concat(), MAC)
+                && let ReplyKind::Offer(lease) | ReplyKind::Ack(lease) = reply.kind
+            {
+                assert!((1..=32).contains(&lease.prefix));
+            }
+        });
     }
 }
