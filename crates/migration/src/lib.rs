@@ -2,6 +2,10 @@
 //! goes, and what the nodes say to each other meanwhile.
 
 pub mod balancer;
+pub mod flat;
 pub mod obstacle;
+pub mod page_server;
+pub mod pagemap;
 pub mod protocol;
+pub mod rounds;
 pub mod steps;
