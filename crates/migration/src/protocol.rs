@@ -1,6 +1,7 @@
 //! What the home node's and the target's migrationd, the capsule and the deputy say to each other: postcard messages
 //! behind a length. Variants are only ever appended.
 
+use crate::pagemap::{Owner, Run};
 use brant_types::node::NodeId;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,10 @@ pub const VERSION: u16 = 1;
 pub const MOST: usize = 1 << 20;
 /// How much of an image file goes into one message, bytes.
 pub const CHUNK: usize = 256 << 10;
+/// How much of a process's memory follows one message, bytes.
+pub const MOST_CONTENTS: usize = 1 << 20;
+/// How many runs of pages are in one message.
+pub const MOST_RUNS: usize = 4096;
 
 /// What the deputy types into a terminal in line mode for its end of file, or to end a line without a line feed.
 pub const END_OF_FILE: u8 = 4;
@@ -94,6 +99,21 @@ pub enum ToTarget {
     Kill,
     /// Nothing to say, but still here.
     StillHere,
+    /// Memory, as it is dumped. Behind this message, and not part of it, come the contents of those runs that have
+    /// any, at most [`MOST_CONTENTS`] bytes: whatever would look at each byte costs more than sending it.
+    Pages {
+        /// Whose.
+        owner: Owner,
+        /// Which, at most [`MOST_RUNS`].
+        runs: Vec<Run>,
+    },
+    /// That was a round while the process runs; to be answered once it is merged.
+    RoundOver,
+    /// That was the last round: what was not in it is no more.
+    LastRoundOver {
+        /// Pages that must be there when the process starts, by process and address: those its stacks are at.
+        eager: Vec<(u64, u64)>,
+    },
 }
 
 /// From the target (or the capsule on it) to the home node.
@@ -123,6 +143,12 @@ pub enum FromTarget {
     Ended(End),
     /// Nothing to say, but still here.
     StillHere,
+    /// From the capsule only: it stands, and waits for the image.
+    Prepared,
+    /// From the capsule only: the process's memory is all there, and the image is not needed any more.
+    Filled,
+    /// A round of memory has been merged.
+    Merged,
 }
 
 /// Why a target does not take a process. The process was not touched.
@@ -156,6 +182,9 @@ pub enum Refusal {
     /// The home node's files cannot be reached.
     #[error("it cannot reach this node's files: {0}")]
     Files(String),
+    /// No capsule could be prepared.
+    #[error("it could not prepare a place for the process: {0}")]
+    Capsule(String),
 }
 
 /// How a process ended.

@@ -1,7 +1,7 @@
 //! `migrationd`: moves processes between the nodes of a cluster.
 
 use anyhow::{Context, Result};
-use brant_migrationd::home::{Daemon, thaw_leftovers};
+use brant_migrationd::home::{Daemon, can_track_memory, thaw_leftovers};
 use brant_migrationd::node::Node;
 use brant_migrationd::registry::Registry;
 use brant_migrationd::{balance, guest, link, users};
@@ -50,4 +50,5 @@ fn warm_up() {
     if let Err(error) = Tool::new("criu").arg("check").run() {
         tracing::warn!("asking CRIU what it can do: {error:#}");
     }
+    can_track_memory();
 }

@@ -2,8 +2,8 @@
 
 use super::image::Images;
 use crate::wire;
-use anyhow::{Context, Result};
-use brant_migration::protocol::{Offer, Size};
+use anyhow::{Context, Result, bail};
+use brant_migration::protocol::{FromTarget, Offer, Size, ToTarget};
 use brant_sys::cgroup::Cgroup;
 use brant_sys::child::{Running, Tool};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// The capsule's PID 1.
 const CAPSULE_INIT: &str = "/usr/lib/brant/capsule-init";
+/// How long it may take to prepare its namespaces and mounts.
+const PREPARATION: Duration = Duration::from_secs(30);
 
 /// What capsule-init is told first, on its standard input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +44,7 @@ pub(super) struct Capsule {
 }
 
 impl Capsule {
-    /// Starts capsule-init in namespaces and a control group of its own.
+    /// Starts capsule-init in namespaces and a control group of its own, and waits until everything stands.
     pub(super) fn start(offer: &Offer, root: &Path, images: &Images) -> Result<Self> {
         let group = Cgroup::create(Path::new(crate::inspect::CAPSULES).join(offer.session.to_string()))
             .context("making the capsule's control group")?;
@@ -79,7 +81,20 @@ impl Capsule {
             terminal: offer.terminal,
         };
         wire::send(&mut capsule.control, &setup).context("setting the capsule up")?;
+        capsule.control.set_read_timeout(Some(PREPARATION)).context("setting up the capsule's socket")?;
+        match wire::receive(&mut capsule.control).context("waiting for the capsule")? {
+            Some(FromTarget::Prepared) => {}
+            Some(FromTarget::Failed(why)) => bail!("the capsule says: {why}"),
+            None => bail!("the capsule has ended"),
+            Some(other) => bail!("did not expect {other:?} from the capsule"),
+        }
+        capsule.control.set_read_timeout(None).context("setting up the capsule's socket")?;
         Ok(capsule)
+    }
+
+    /// Has it restore the process from the image, which is complete now.
+    pub(super) fn restore(&self) -> Result<()> {
+        wire::send(&mut &self.control, &ToTarget::Restore).context("speaking to the capsule")
     }
 }
 

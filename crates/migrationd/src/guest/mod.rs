@@ -1,19 +1,24 @@
 //! The target's side: a process from another node comes, runs in a capsule, and ends.
 //!
 //! ```text
-//! offer ─▶ accepted ─▶ image received ─▶ restored, held ─▶ resumed ─▶ ended
-//!   │          │              │                │               │
-//!   ▼          ▼              ▼                ▼               ▼ link lost, deputy dead
-//! refused    (link lost: everything here is undone)        killed
+//! offer ─▶ capsule stands ─▶ accepted ─▶ image received ─▶ restored, held ─▶ resumed ─▶ ended
+//!   │           │               │              │                │               │
+//!   ▼           ▼               ▼              ▼                ▼               ▼ link lost, deputy dead
+//! refused    refused          (link lost: everything here is undone)         killed
 //! ```
+//!
+//! `capsule` and `homes` are what is prepared; `image` and `flat` receive; `relay` is the life of the guest.
 //!
 //! A capsule never outlives its link to the home node: when the home node dies, so do its guests.
 
 pub mod capsule;
+mod flat;
 mod homes;
 mod image;
 mod relay;
 
+use self::capsule::Capsule;
+use self::image::Images;
 use crate::home::Daemon;
 use crate::{link, wire};
 use anyhow::{Context, Result, bail};
@@ -21,6 +26,7 @@ use brant_migration::protocol::{self, FromTarget, Offer, Refusal, ToTarget};
 use brant_types::agent::{NodeState, NodeView};
 use brant_types::migration::{ProcessState, ProcessView};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 
 /// Takes guests for as long as the program runs.
 pub fn serve(daemon: &Daemon, listener: &TcpListener) {
@@ -65,17 +71,34 @@ fn host(daemon: &Daemon, stream: TcpStream) -> Result<()> {
             return wire::send(&mut link, &FromTarget::Refused(refusal)).context("refusing a process");
         }
     };
+    let (images, capsule) = match prepare(&offer, &root) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            let refusal = Refusal::Capsule(format!("{error:#}"));
+            tracing::warn!(%refusal, "refused a process");
+            return wire::send(&mut link, &FromTarget::Refused(refusal)).context("refusing a process");
+        }
+    };
     wire::send(&mut link, &FromTarget::Accepted).context("accepting a process")?;
-    let images = image::receive(&mut link, &offer)?;
+    if let Err(error) = image::receive(&mut link, &offer, &images) {
+        let _home_gone = wire::send(&mut link, &FromTarget::Failed(format!("{error:#}")));
+        return Err(error);
+    }
     daemon.registry.begin(offer.session, shown(daemon, &offer));
     let session = offer.session;
-    let outcome = capsule::Capsule::start(&offer, &root, &images)
-        .and_then(|capsule| relay::run(daemon, &offer, link, capsule, images));
+    let outcome = capsule.restore().and_then(|()| relay::run(daemon, &offer, link, capsule, images));
     daemon.registry.change(session, |view| view.state = ProcessState::Ended);
     if outcome.is_err() && !daemon.node.is_alive(home.id) {
         homes::abandon(&home);
     }
     outcome
+}
+
+/// Makes all that does not depend on the image, while the process still runs at home.
+fn prepare(offer: &Offer, root: &Path) -> Result<(Images, Capsule)> {
+    let images = Images::make(offer.session)?;
+    let capsule = Capsule::start(offer, root, &images)?;
+    Ok((images, capsule))
 }
 
 /// Whether this process may come; gives its home node.

@@ -83,7 +83,10 @@ fn outward(
         let Some(word) = word else { return Ok(()) };
         match &word {
             // The image has done its work; its memory is free for others.
-            FromTarget::Resumed => drop(images.take()),
+            FromTarget::Filled => {
+                drop(images.take());
+                continue;
+            }
             FromTarget::CpuTime(micros) => {
                 let seconds = *micros as f64 / 1e6;
                 daemon.registry.change(offer.session, move |view| view.cpu_seconds_away = seconds);

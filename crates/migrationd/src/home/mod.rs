@@ -1,16 +1,19 @@
 //! The home node's side: one move, and then the life of the process away from home.
 //!
-//! `source` is the move, in the order that [`brant_migration::steps`] keeps; `frozen`, `dump` and `takeover` are what
-//! it is made of; `keeper` relays between deputy and target afterwards.
+//! `source` is the move, in the order that [`brant_migration::steps`] keeps; `precopy`, `frozen`, `dump`, `pages` and
+//! `takeover` are what it is made of; `keeper` relays between deputy and target afterwards.
 
 mod dump;
 mod frozen;
 mod journal;
 mod keeper;
+mod pages;
+mod precopy;
 mod source;
 mod takeover;
 
 pub use frozen::thaw_leftovers;
+pub use precopy::can_track_memory;
 
 use crate::node::Node;
 use crate::registry::Registry;

@@ -4,6 +4,7 @@ use super::dump::Image;
 use super::frozen::Frozen;
 use super::journal::Journal;
 use super::keeper::Keeper;
+use super::precopy;
 use super::takeover::Redirected;
 use super::{Daemon, Stayed};
 use crate::inspect::{self, Summary};
@@ -11,6 +12,7 @@ use crate::{link, wire};
 use anyhow::{Context, Result, anyhow, bail};
 use brant_migration::obstacle::{Migratable, Obstacle};
 use brant_migration::protocol::{self, FromTarget, Offer, SessionId, Size, ToTarget};
+use brant_migration::rounds::Round;
 use brant_migration::steps::{Committed, Move, Negotiated, Offered, RestoredStopped, Resumed};
 use brant_sys::pty::window_size;
 use brant_types::agent::NodeView;
@@ -84,17 +86,24 @@ fn attempt(
     let offered = Move::offered(this.now());
     let (mut link, negotiated) = this.negotiate(daemon, offered)?;
     let undone = |doing| move |source: anyhow::Error| Stayed::Undone { doing, source };
-    // From here to the commit, every way out drops `frozen`, and with that the process runs on at home; it drops
-    // `link`, and with that the target forgets what it was sent.
+    // From here to the commit, every way out drops `link`, and with that the target forgets what it was sent; and it
+    // drops `frozen`, where there is one, and with that the process runs on at home.
+    let mut image = Image::begin(session).map_err(undone("preparing its image"))?;
+    let mut rounds = precopy::run(&mut image, pid, summary.resident_kib, &mut link)
+        .map_err(undone("copying its memory while it runs"))?;
+    let negotiated = negotiated.precopied(this.now());
     let began = this.now();
     let frozen = Frozen::freeze(pid, session).map_err(undone("freezing it"))?;
     let moving = negotiated.frozen(began, this.now());
     // Frozen, it cannot change any more: what it opened since it was looked at is seen now.
     inspect::migratable(pid)?;
     let pending = inspect::pending_signals(pid);
-    let image = Image::make(pid, session, frozen.group()).map_err(undone("making its image"))?;
+    let dumping = this.now();
+    let last = image.make(pid, frozen.group(), &mut link).map_err(undone("making its image"))?;
     let moving = moving.dumped(this.now());
-    let bytes = image.send(&mut link).map_err(undone("sending its image"))?;
+    rounds.push(Round { pages: last.pages, bytes: last.bytes, took: this.now().saturating_sub(dumping) });
+    let others = image.send(&mut link).map_err(undone("sending its image"))?;
+    let bytes = rounds.iter().map(|round| round.bytes).sum::<u64>() + others;
     let moving = moving.sent(this.now());
     let deputy = Keeper::listen(pid).map_err(undone("preparing for its deputy"))?;
     wait_restored(&mut link).map_err(undone("restoring it on the target"))?;
@@ -115,6 +124,7 @@ fn attempt(
         frozen_ms: millis(timeline.frozen),
         bytes,
         steps: timeline.steps.iter().map(|(name, length)| ((*name).to_owned(), millis(*length))).collect(),
+        rounds: rounds.iter().map(precopy::record).collect(),
     };
     let keeper = deputy
         .meet(pid, &summary.comm, pending, link, journal, early)

@@ -1,23 +1,27 @@
 //! PID 1 of the capsule.
 //!
 //! ```text
+//! (prepared)
+//!     │ the image is complete
 //! Restoring ──CRIU's hook──▶ Held ──Resume──▶ Releasing ──CRIU ends──▶ Running ──the process ends──▶ (over)
 //!     └────────CRIU fails──────┴─────────────────┴─▶ Failed is said, everything here dies with PID 1
 //! ```
+//!
+//! Memory may be filled in from the image until some time after `Running` has begun.
 
 use crate::hook;
+use crate::restore;
 use crate::root;
 use crate::terminal::Terminal;
 use anyhow::{Context, Result, bail};
 use brant_migration::protocol::{End, FromTarget, ToTarget};
 use brant_migrationd::guest::capsule::Setup;
 use brant_migrationd::wire;
-use brant_sys::child::{Running, Tool};
+use brant_sys::child::Running;
 use brant_sys::process::{self, Change, ChildChange};
 use brant_sys::signal::{self, SignalQueue};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::Write;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
@@ -42,6 +46,7 @@ struct Capsule {
     terminal: Terminal,
     changes: SignalQueue,
     criu: Running,
+    filler: Option<Running>,
     stage: Stage,
     wanted_input: bool,
     cpu_told: Instant,
@@ -61,13 +66,19 @@ pub(crate) fn run() -> Result<()> {
     outcome
 }
 
-fn begin(setup: &Setup, control: UnixStream) -> Result<Capsule> {
+/// Prepares everything, and starts to restore when the image is complete.
+fn begin(setup: &Setup, mut control: UnixStream) -> Result<Capsule> {
     root::enter(setup)?;
     // SIGTTOU blocked: the process's group has the terminal, and yet it is this one that sets its modes.
     let changes = SignalQueue::new(&[signal::SIGCHLD, process::SIGTTOU]).context("queueing signals")?;
     let hook = UnixListener::bind(hook::SOCKET).context("listening for CRIU's hook")?;
     let (terminal, slave) = Terminal::open(setup.terminal)?;
-    let criu = restore(slave)?;
+    wire::send(&mut control, &FromTarget::Prepared).context("speaking to migrationd")?;
+    match wire::receive(&mut control).context("waiting for the image")? {
+        Some(ToTarget::Restore) => {}
+        other => bail!("did not expect {other:?}"),
+    }
+    let restore::Restore { criu, filler } = restore::start(slave)?;
     Ok(Capsule {
         pid: setup.pid,
         control,
@@ -75,23 +86,11 @@ fn begin(setup: &Setup, control: UnixStream) -> Result<Capsule> {
         terminal,
         changes,
         criu,
+        filler,
         stage: Stage::Restoring,
         wanted_input: false,
         cpu_told: Instant::now(),
     })
-}
-
-fn restore(terminal: OwnedFd) -> Result<Running> {
-    Tool::new("criu")
-        .args(["restore", "-D", root::IMAGES, "-W", root::IMAGES, "-o", "restore.log", "-v2"])
-        // The terminal is this process's standard input; session and group are taken from there.
-        .arg("--shell-job")
-        // The process becomes our child, and CRIU ends once it runs.
-        .args(["--restore-detached", "--restore-sibling"])
-        .args(["--manage-cgroups=ignore", "--action-script", "/usr/lib/brant/capsule-init"])
-        .stdin(terminal)
-        .spawn()
-        .context("starting CRIU")
 }
 
 impl Capsule {
@@ -186,6 +185,9 @@ impl Capsule {
         if i64::from(change.pid) == i64::from(self.criu.id()) {
             return self.note_criu(change.change).map(|()| false);
         }
+        if self.filler.as_ref().is_some_and(|filler| i64::from(change.pid) == i64::from(filler.id())) {
+            return self.note_filler(change.change).map(|()| false);
+        }
         if change.pid != self.pid {
             return Ok(false);
         }
@@ -209,7 +211,8 @@ impl Capsule {
         match (change, &self.stage) {
             (Change::Exited(0), Stage::Releasing) => {
                 self.stage = Stage::Running;
-                self.say(&FromTarget::Resumed)
+                self.say(&FromTarget::Resumed)?;
+                if self.filler.is_none() { self.say(&FromTarget::Filled) } else { Ok(()) }
             }
             (Change::Exited(0), _) => bail!("CRIU ended without waiting"),
             (Change::Stopped(_) | Change::Continued, _) => Ok(()),
@@ -220,6 +223,19 @@ impl Capsule {
                 let last = errors.iter().rev().take(6).rev().copied().collect::<Vec<_>>().join("; ");
                 bail!("CRIU did not restore it ({change:?}): {last}")
             }
+        }
+    }
+
+    /// Notes that the memory is all there, or never will be.
+    fn note_filler(&mut self, change: Change) -> Result<()> {
+        match (change, &self.stage) {
+            (Change::Exited(0), Stage::Running | Stage::Releasing) => {
+                self.filler = None;
+                restore::make_huge(self.pid);
+                self.say(&FromTarget::Filled)
+            }
+            (Change::Stopped(_) | Change::Continued, _) => Ok(()),
+            (change, _) => bail!("the process's memory cannot be filled any more: {change:?}"),
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod hook;
 mod inner;
+mod restore;
 mod root;
 mod terminal;
 
