@@ -1,7 +1,7 @@
 //! `migrationd`: moves processes between the nodes of a cluster.
 
 use anyhow::{Context, Result};
-use brant_migrationd::home::{Daemon, can_track_memory, thaw_leftovers};
+use brant_migrationd::home::{self, Daemon, can_track_memory, thaw_leftovers};
 use brant_migrationd::node::Node;
 use brant_migrationd::registry::Registry;
 use brant_migrationd::{balance, guest, link, users};
@@ -21,6 +21,8 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     thaw_leftovers();
+    home::remove_leftovers();
+    guest::remove_leftovers();
     let node = Node::follow()?;
     let registry = Registry::start().context("starting the registry")?;
     let daemon = Daemon { node, registry };

@@ -44,6 +44,16 @@ impl Drop for Images {
     }
 }
 
+/// Removes what an earlier daemon left: no guest outlives the daemon that hosts it.
+pub fn remove_leftovers() {
+    match std::fs::remove_dir_all(IMAGES) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(%error, "removing images that were left");
+        }
+        _ => {}
+    }
+}
+
 /// Takes rounds of memory, then files, until the home node says that all is sent.
 pub(super) fn receive(link: &mut TcpStream, offer: &Offer, images: &Images) -> Result<()> {
     link.set_read_timeout(Some(SILENCE)).context("setting up the link")?;

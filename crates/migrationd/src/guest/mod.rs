@@ -17,6 +17,8 @@ mod homes;
 mod image;
 mod relay;
 
+pub use self::image::remove_leftovers;
+
 use self::capsule::Capsule;
 use self::image::Images;
 use crate::home::Daemon;

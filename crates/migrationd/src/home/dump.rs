@@ -129,6 +129,16 @@ impl Image {
     }
 }
 
+/// Removes what an earlier daemon left; its moves are off, and CRIU, where it still runs, has lost its socket.
+pub fn remove_leftovers() {
+    match std::fs::remove_dir_all(DUMPS) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(%error, "removing images that were left");
+        }
+        _ => {}
+    }
+}
+
 fn make_folder(folder: &Path) -> Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).context("making the image folder")
 }

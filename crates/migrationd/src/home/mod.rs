@@ -12,6 +12,7 @@ mod precopy;
 mod source;
 mod takeover;
 
+pub use dump::remove_leftovers;
 pub use frozen::thaw_leftovers;
 pub use precopy::can_track_memory;
 
