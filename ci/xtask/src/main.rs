@@ -1,5 +1,6 @@
-//! `cargo xtask`: the workspace's own checks. CI calls these and nothing else for style.
+//! `cargo xtask`: the workspace's own checks and measurements. CI calls these and nothing else for style.
 
+mod bench;
 mod tidy;
 
 use anyhow::{Context, Result};
@@ -22,12 +23,22 @@ enum Verb {
     Check,
     /// Only what neither the compiler nor clippy looks at.
     Tidy,
+    /// Measures; takes its time, and two virtual machines.
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// How long a process stands still when it moves, against CRIU by hand.
+    Migrate(bench::BenchArgs),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
         Verb::Check => check(),
         Verb::Tidy => tidy::run(&root()),
+        Verb::Bench(Bench::Migrate(args)) => bench::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,6 +62,6 @@ fn cargo(args: &[&str]) -> Result<()> {
     tool.spawn().and_then(brant_sys::child::Running::wait).with_context(|| format!("running {line}"))
 }
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
