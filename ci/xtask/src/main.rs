@@ -1,5 +1,6 @@
-//! `cargo xtask`: the workspace's own checks. CI calls these and nothing else for style.
+//! `cargo xtask`: the workspace's own checks and measurements. CI calls these and nothing else for style.
 
+mod bench;
 mod simulate;
 mod tidy;
 
@@ -25,6 +26,15 @@ enum Verb {
     Tidy,
     /// The migration protocol under random schedules of everything that can go wrong.
     Simulate(simulate::Arguments),
+    /// Measures; takes its time, and two virtual machines.
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// How long a process stands still when it moves, against CRIU by hand.
+    Migrate(bench::BenchArgs),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +42,7 @@ fn main() -> ExitCode {
         Verb::Check => check(),
         Verb::Tidy => tidy::run(&root()),
         Verb::Simulate(arguments) => simulate::run(&arguments),
+        Verb::Bench(Bench::Migrate(args)) => bench::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,6 +66,6 @@ fn cargo(args: &[&str]) -> Result<()> {
     tool.spawn().and_then(brant_sys::child::Running::wait).with_context(|| format!("running {line}"))
 }
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }

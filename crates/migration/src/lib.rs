@@ -2,9 +2,13 @@
 //! goes, and what the nodes say to each other meanwhile.
 
 pub mod balancer;
+pub mod flat;
 pub mod frame;
 pub mod obstacle;
+pub mod page_server;
+pub mod pagemap;
 pub mod protocol;
+pub mod rounds;
 pub mod session;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;

@@ -1,6 +1,7 @@
 //! What the home node's and the target's migrationd, the capsule and the deputy say to each other: postcard messages
 //! behind a length. Variants are only ever appended.
 
+use crate::pagemap::{Owner, Run};
 use crate::stream::{Stream, StreamWord};
 use brant_types::node::NodeId;
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,10 @@ pub const VERSION: u16 = 2;
 pub const MOST: usize = 1 << 20;
 /// How much of an image file goes into one message, bytes.
 pub const CHUNK: usize = 256 << 10;
+/// How much of a process's memory follows one message, bytes.
+pub const MOST_CONTENTS: usize = 1 << 20;
+/// How many runs of pages are in one message.
+pub const MOST_RUNS: usize = 4096;
 
 /// What the deputy types into a terminal in line mode for its end of file, or to end a line without a line feed.
 pub const END_OF_FILE: u8 = 4;
@@ -145,6 +150,21 @@ pub enum ToTarget {
     Stay,
     /// From the node where the process was: its image for this session follows.
     Image(SessionId),
+    /// Memory, as it is dumped. Behind this message, and not part of it, come the contents of those runs that have
+    /// any, at most [`MOST_CONTENTS`] bytes: whatever would look at each byte costs more than sending it.
+    Pages {
+        /// Whose.
+        owner: Owner,
+        /// Which, at most [`MOST_RUNS`].
+        runs: Vec<Run>,
+    },
+    /// That was a round while the process runs; to be answered once it is merged.
+    RoundOver,
+    /// That was the last round: what was not in it is no more.
+    LastRoundOver {
+        /// Pages that must be there when the process starts, by process and address: those its stacks are at.
+        eager: Vec<(u64, u64)>,
+    },
 }
 
 /// Where a process moves on to.
@@ -198,6 +218,12 @@ pub enum FromTarget {
     Departing,
     /// It could not move on, for this reason, and goes on here.
     DepartureFailed(String),
+    /// From the capsule only: it stands, and waits for the image.
+    Prepared,
+    /// From the capsule only: the process's memory is all there, and the image is not needed any more.
+    Filled,
+    /// A round of memory has been merged.
+    Merged,
 }
 
 /// Why a target does not take a process. The process was not touched.
@@ -231,6 +257,9 @@ pub enum Refusal {
     /// The home node's files cannot be reached.
     #[error("it cannot reach this node's files: {0}")]
     Files(String),
+    /// No capsule could be prepared.
+    #[error("it could not prepare a place for the process: {0}")]
+    Capsule(String),
 }
 
 /// How a process ended.

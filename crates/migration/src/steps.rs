@@ -1,6 +1,8 @@
 //! The order of one move, as types: the next step exists only on the step before it.
 //!
 //! ```text
+//!               precopied
+//!                 ┌──┐
 //! Offered ─▶ Negotiated ─▶ Frozen ─▶ Dumped ─▶ Sent ─▶ RestoredStopped ─▶ Committed ─▶ Resumed
 //!    │            │           │         │        │            │
 //!    └────────────┴───────────┴─────────┴────────┴────────────┴──▶ stayed: the process runs on at home
@@ -77,6 +79,12 @@ impl Move<Offered> {
 }
 
 impl Move<Negotiated> {
+    /// Memory was copied while the process ran on.
+    #[must_use]
+    pub fn precopied(self, now: Duration) -> Self {
+        self.next("precopied", Negotiated, now)
+    }
+
     /// The process stands still since `at`.
     pub fn frozen(self, at: Duration, now: Duration) -> Move<Frozen> {
         let mut next = self.next("frozen", Frozen, now);
@@ -165,7 +173,8 @@ mod tests {
     fn the_timeline_names_each_step_and_the_time_stood_still() {
         let at = Duration::from_millis;
         let done = Move::offered(at(0))
-            .negotiated(at(10))
+            .negotiated(at(4))
+            .precopied(at(10))
             .frozen(at(11), at(12))
             .dumped(at(40))
             .sent(at(50))
@@ -174,8 +183,9 @@ mod tests {
             .resumed(at(100));
         let timeline = done.timeline();
         assert_eq!(timeline.frozen, at(89));
-        assert_eq!(timeline.steps.len(), 7);
-        assert_eq!(timeline.steps[2], ("dumped", at(28)));
+        assert_eq!(timeline.steps.len(), 8);
+        assert_eq!(timeline.steps[1], ("precopied", at(6)));
+        assert_eq!(timeline.steps[3], ("dumped", at(28)));
     }
 
     #[test]

@@ -10,6 +10,8 @@
 //! `home/` is one move and the life of a process away from home, as its home node sees it; `guest/` the same as the
 //! target sees it. A session is one thread a direction, and the registry is the one owner of what is known of them.
 
+#[cfg_attr(feature = "bench-plain-link", path = "plain.rs")]
+mod address;
 pub mod balance;
 pub mod criu;
 pub mod descriptors;

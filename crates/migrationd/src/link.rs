@@ -3,11 +3,11 @@
 //! WireGuard says which machine is at the other end, not which process: without the proof, any user of another node
 //! could talk to this daemon, which acts as root.
 
+use crate::address;
 use anyhow::{Context, Result, bail};
-use brant_types::ports;
 use brant_types::secret::ClusterSecret;
 use std::io::{Read, Write};
-use std::net::{Ipv6Addr, SocketAddrV6, TcpListener, TcpStream};
+use std::net::{Ipv6Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
 /// How long the other side may take to open up.
@@ -20,7 +20,7 @@ pub const WORD_EVERY: Duration = Duration::from_secs(2);
 /// Listens on this node's overlay address; waits for the address to be there.
 pub fn listen(overlay: Ipv6Addr) -> TcpListener {
     loop {
-        match TcpListener::bind(SocketAddrV6::new(overlay, ports::MIGRATION, 0, 0)) {
+        match TcpListener::bind(address::to_listen(overlay)) {
             Ok(listener) => return listener,
             Err(error) => tracing::debug!(%error, "the overlay address is not there yet"),
         }
@@ -33,9 +33,8 @@ pub fn listen(overlay: Ipv6Addr) -> TcpListener {
 /// # Errors
 /// When the node does not answer, or is none of ours.
 pub fn connect(overlay: Ipv6Addr, secret: &ClusterSecret) -> Result<TcpStream> {
-    let address = SocketAddrV6::new(overlay, ports::MIGRATION, 0, 0);
-    let mut stream =
-        TcpStream::connect_timeout(&address.into(), OPENING).context("connecting to the node")?;
+    let address = address::of(overlay)?;
+    let mut stream = TcpStream::connect_timeout(&address, OPENING).context("connecting to the node")?;
     prepare(&stream)?;
     let ours = random()?;
     stream.write_all(&ours).context("greeting the node")?;

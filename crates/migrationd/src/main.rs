@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use brant_migrationd::guest::Arrivals;
-use brant_migrationd::home::{Daemon, thaw_leftovers};
+use brant_migrationd::home::{self, Daemon, can_track_memory, thaw_leftovers};
 use brant_migrationd::node::Node;
 use brant_migrationd::registry::Registry;
 use brant_migrationd::{balance, guest, link, users};
@@ -22,6 +22,8 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     thaw_leftovers();
+    home::remove_leftovers();
+    guest::remove_leftovers();
     let node = Node::follow()?;
     let registry = Registry::start().context("starting the registry")?;
     let daemon = Daemon { node, registry, arrivals: Arrivals::default() };
@@ -51,4 +53,5 @@ fn warm_up() {
     if let Err(error) = Tool::new("criu").arg("check").run() {
         tracing::warn!("asking CRIU what it can do: {error:#}");
     }
+    can_track_memory();
 }

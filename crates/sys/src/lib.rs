@@ -7,6 +7,7 @@
 pub mod cgroup;
 pub mod child;
 pub mod loop_device;
+pub mod memory;
 pub mod namespace;
 pub mod packet;
 pub mod process;

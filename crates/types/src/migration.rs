@@ -145,4 +145,19 @@ pub struct MoveRecord {
     pub bytes: u64,
     /// What the time went into: each step's name and its length in milliseconds.
     pub steps: Vec<(String, u64)>,
+    /// Each round of memory that was sent while the process ran, and at the end the one that was sent while it stood
+    /// still.
+    #[serde(default)]
+    pub rounds: Vec<RoundRecord>,
+}
+
+/// One round of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoundRecord {
+    /// Pages sent.
+    pub pages: u64,
+    /// Bytes sent.
+    pub bytes: u64,
+    /// From its start until the target had it, milliseconds.
+    pub ms: u64,
 }

@@ -114,6 +114,7 @@ mod tests {
             frozen_ms: 900,
             bytes: 4096,
             steps: vec![("dumped".to_owned(), 300), ("sent".to_owned(), 600)],
+            rounds: Vec::new(),
         };
         let figures = Figures {
             machines: "3, BIOS from CD, emulation".to_owned(),

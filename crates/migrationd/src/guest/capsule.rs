@@ -2,8 +2,8 @@
 
 use super::image::Images;
 use crate::wire;
-use anyhow::{Context, Result};
-use brant_migration::protocol::{NamedMemory, Offer, SharedFile, Size};
+use anyhow::{Context, Result, bail};
+use brant_migration::protocol::{FromTarget, NamedMemory, Offer, SharedFile, Size, ToTarget};
 use brant_migration::stream::Stream;
 use brant_sys::cgroup::Cgroup;
 use brant_sys::child::{Running, Tool};
@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// The capsule's PID 1.
 const CAPSULE_INIT: &str = "/usr/lib/brant/capsule-init";
+/// How long it may take to prepare its namespaces and mounts.
+const PREPARATION: Duration = Duration::from_secs(30);
 
 /// The group below the capsule's that only the guest's own processes are in.
 const WORK: &str = "work";
@@ -58,7 +60,7 @@ pub(super) struct Capsule {
 }
 
 impl Capsule {
-    /// Starts capsule-init in namespaces and a control group of its own.
+    /// Starts capsule-init in namespaces and a control group of its own, and waits until everything stands.
     pub(super) fn start(offer: &Offer, root: &Path, images: &Images, departure: &Images) -> Result<Self> {
         let group = Cgroup::create(Path::new(crate::inspect::CAPSULES).join(offer.session.to_string()))
             .context("making the capsule's control group")?;
@@ -103,7 +105,20 @@ impl Capsule {
             shared_files: offer.shared_files.clone(),
         };
         wire::send(&mut capsule.control, &setup).context("setting the capsule up")?;
+        capsule.control.set_read_timeout(Some(PREPARATION)).context("setting up the capsule's socket")?;
+        match wire::receive(&mut capsule.control).context("waiting for the capsule")? {
+            Some(FromTarget::Prepared) => {}
+            Some(FromTarget::Failed(why)) => bail!("the capsule says: {why}"),
+            None => bail!("the capsule has ended"),
+            Some(other) => bail!("did not expect {other:?} from the capsule"),
+        }
+        capsule.control.set_read_timeout(None).context("setting up the capsule's socket")?;
         Ok(capsule)
+    }
+
+    /// Has it restore the process from the image, which is complete now.
+    pub(super) fn restore(&self) -> Result<()> {
+        wire::send(&mut &self.control, &ToTarget::Restore).context("speaking to the capsule")
     }
 }
 

@@ -1,8 +1,11 @@
 //! Receiving a process's image into this node's memory.
 
+use super::flat::FlatImage;
+use crate::link::SILENCE;
 use crate::wire;
 use anyhow::{Context, Result, bail};
-use brant_migration::protocol::{Offer, ToTarget};
+use brant_migration::pagemap::PAGE;
+use brant_migration::protocol::{FromTarget, Offer, ToTarget};
 use std::fs::File;
 use std::io::Write;
 use std::net::TcpStream;
@@ -11,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// Where images lie, in memory; only root may look.
 const IMAGES: &str = "/run/brant/images";
+/// Room for CRIU's own files, and for what the process grows by meanwhile, bytes.
+const SLACK: u64 = 32 << 20;
 
 /// An image folder; it is removed when this is dropped.
 #[derive(Debug)]
@@ -48,18 +53,35 @@ impl Images {
     }
 }
 
-/// Takes files until the sender says that all are sent.
-pub(super) fn receive(link: &mut TcpStream, offer: &Offer) -> Result<Images> {
-    let images = Images::make(&offer.session.to_string())?;
-    // What was negotiated bounds what is taken: resident memory, and room for CRIU's own files.
-    let mut budget = (offer.resident_kib << 10) * 2 + (32 << 20);
+/// Removes what an earlier daemon left: no guest outlives the daemon that hosts it.
+pub fn remove_leftovers() {
+    match std::fs::remove_dir_all(IMAGES) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(%error, "removing images that were left");
+        }
+        _ => {}
+    }
+}
+
+/// Takes rounds of memory, then files, until the home node says that all is sent.
+pub(super) fn receive(link: &mut TcpStream, offer: &Offer, images: &Images) -> Result<()> {
+    link.set_read_timeout(Some(SILENCE)).context("setting up the link")?;
+    // What was negotiated bounds what is taken.
+    let mut budget = (offer.resident_kib << 10) * 2 + SLACK;
+    let mut flat = FlatImage::new(&images.folder, budget / PAGE);
     loop {
         match wire::receive(link).context("receiving an image")? {
+            Some(ToTarget::Pages { owner, runs }) => flat.take(owner, &runs, link)?,
+            Some(ToTarget::RoundOver) => {
+                flat.end_round()?;
+                wire::send(link, &FromTarget::Merged).context("answering the home node")?;
+            }
+            Some(ToTarget::LastRoundOver { eager }) => flat.complete(&eager)?,
             Some(ToTarget::File { name, size }) => {
                 budget = budget.checked_sub(size).context("the image is larger than was negotiated")?;
                 receive_file(link, &images.folder, &name, size)?;
             }
-            Some(ToTarget::Restore) => return Ok(images),
+            Some(ToTarget::Restore) => return Ok(()),
             Some(ToTarget::StillHere) => {}
             Some(ToTarget::Discard) | None => bail!("the home node called the move of `{}` off", offer.comm),
             Some(other) => bail!("expected a part of an image, got {other:?}"),

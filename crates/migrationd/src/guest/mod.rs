@@ -1,23 +1,30 @@
 //! The target's side: a process from another node comes, runs in a capsule, and ends.
 //!
 //! ```text
-//! offer ─▶ accepted ─▶ image received ─▶ restored, held ─▶ resumed ─▶ ended
-//!   │          │              │                │               │
-//!   ▼          ▼              ▼                ▼               ▼ link lost, deputy dead
-//! refused    (link lost: everything here is undone)        killed
+//! offer ─▶ capsule stands ─▶ accepted ─▶ image received ─▶ restored, held ─▶ resumed ─▶ ended
+//!   │           │               │              │                │               │
+//!   ▼           ▼               ▼              ▼                ▼               ▼ link lost, deputy dead
+//! refused    refused          (link lost: everything here is undone)         killed
 //! ```
+//!
+//! `capsule` and `homes` are what is prepared; `image` and `flat` receive; `relay` is the life of the guest.
 //!
 //! A capsule never outlives its link to the home node: when the home node dies, so do its guests.
 
 mod arrivals;
 pub mod capsule;
 mod departure;
+mod flat;
 mod homes;
 mod image;
 mod relay;
 
 pub use arrivals::Arrivals;
 
+pub use self::image::remove_leftovers;
+
+use self::capsule::Capsule;
+use self::image::Images;
 use crate::home::Daemon;
 use crate::{link, wire};
 use anyhow::{Context, Result, bail};
@@ -25,6 +32,7 @@ use brant_migration::protocol::{self, FromTarget, Offer, Refusal, ToTarget};
 use brant_types::agent::{NodeState, NodeView};
 use brant_types::migration::{ProcessState, ProcessView};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 
 /// Takes guests for as long as the program runs.
 pub fn serve(daemon: &Daemon, listener: &TcpListener) {
@@ -72,25 +80,43 @@ fn host(daemon: &Daemon, stream: TcpStream) -> Result<()> {
             return wire::send(&mut link, &FromTarget::Refused(refusal)).context("refusing a process");
         }
     };
+    let (images, departure, capsule) = match prepare(&offer, &root) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            let refusal = Refusal::Capsule(format!("{error:#}"));
+            tracing::warn!(%refusal, "refused a process");
+            return wire::send(&mut link, &FromTarget::Refused(refusal)).context("refusing a process");
+        }
+    };
     let arrival = daemon.arrivals.expect(offer.session);
     wire::send(&mut link, &FromTarget::Accepted).context("accepting a process")?;
-    let images = if offer.moves_on {
-        image::receive(&mut arrival.wait(&mut link)?, &offer)?
+    let received = if offer.moves_on {
+        arrival.wait(&mut link).and_then(|mut link| image::receive(&mut link, &offer, &images))
     } else {
-        image::receive(&mut link, &offer)?
+        image::receive(&mut link, &offer, &images)
     };
     drop(arrival);
+    if let Err(error) = received {
+        let _home_gone = wire::send(&mut link, &FromTarget::Failed(format!("{error:#}")));
+        return Err(error);
+    }
     daemon.registry.begin(offer.session, shown(daemon, &offer));
     let session = offer.session;
-    let outcome = image::Images::make(&format!("{}-departure", offer.session)).and_then(|departure| {
-        let capsule = capsule::Capsule::start(&offer, &root, &images, &departure)?;
-        relay::run(daemon, &offer, link, capsule, images, &departure)
-    });
+    let outcome =
+        capsule.restore().and_then(|()| relay::run(daemon, &offer, link, capsule, images, &departure));
     daemon.registry.change(session, |view| view.state = ProcessState::Ended);
     if outcome.is_err() && !home.me && !daemon.node.is_alive(home.id) {
         homes::abandon(&home);
     }
     outcome
+}
+
+/// Makes all that does not depend on the image, while the process still runs at home.
+fn prepare(offer: &Offer, root: &Path) -> Result<(Images, Images, Capsule)> {
+    let images = Images::make(&offer.session.to_string())?;
+    let departure = Images::make(&format!("{}-departure", offer.session))?;
+    let capsule = Capsule::start(offer, root, &images, &departure)?;
+    Ok((images, departure, capsule))
 }
 
 /// Whether this process may come; gives its home node.

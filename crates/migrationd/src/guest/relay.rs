@@ -115,10 +115,11 @@ impl Outward<'_> {
                 wire::receive(&mut &self.capsule.control).context("listening to the capsule")?;
             let Some(word) = word else { return Ok(()) };
             match &word {
-                FromTarget::Resumed => {
+                FromTarget::Resumed => meter = Some(Meter::start(self.capsule)),
+                FromTarget::Filled => {
                     // The image has done its work; its memory is free for others.
                     drop(images.take());
-                    meter = Some(Meter::start(self.capsule));
+                    continue;
                 }
                 FromTarget::Failed(why) => {
                     tracing::warn!(%why, comm = %self.offer.comm, "a process could not be restored");

@@ -1,19 +1,23 @@
 //! The home node's side: one move, and then the life of the process away from home.
 //!
-//! `source` is the move, in the order that [`brant_migration::steps`] keeps; `frozen`, `dump` and `takeover` are what
-//! it is made of; `keeper` relays between deputy and target afterwards.
+//! `source` is the move, in the order that [`brant_migration::steps`] keeps; `precopy`, `frozen`, `dump`, `pages` and
+//! `takeover` are what it is made of; `keeper` relays between deputy and target afterwards.
 
 mod dump;
 mod frozen;
 mod journal;
 mod keeper;
 mod memory;
+mod pages;
 mod pipes;
+mod precopy;
 mod source;
 mod takeover;
 
+pub use dump::remove_leftovers;
 pub use frozen::thaw_leftovers;
 pub(crate) use keeper::Event;
+pub use precopy::can_track_memory;
 
 use crate::guest::Arrivals;
 use crate::node::Node;

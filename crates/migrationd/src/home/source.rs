@@ -6,6 +6,7 @@ use super::journal::Journal;
 use super::keeper::{Beginning, Greeting, Keeper, Waiting};
 use super::memory;
 use super::pipes::Pipes;
+use super::precopy;
 use super::takeover::Redirected;
 use super::{Daemon, Stayed};
 use crate::inspect::{self, Summary};
@@ -13,6 +14,7 @@ use crate::{link, wire};
 use anyhow::{Context, Result, anyhow, bail};
 use brant_migration::obstacle::{Migratable, Obstacle};
 use brant_migration::protocol::{self, FromTarget, Offer, SessionId, Size, ToTarget};
+use brant_migration::rounds::Round;
 use brant_migration::steps::{Committed, Move, Negotiated, Offered, RestoredStopped, Resumed};
 use brant_sys::pty::window_size;
 use brant_types::agent::NodeView;
@@ -37,7 +39,7 @@ pub(super) fn run(
     let session = new_session();
     let outcome = attempt(daemon, session, pid, to, by);
     match outcome {
-        Ok((keeper, record)) => {
+        Ok((given, record)) => {
             tracing::info!(pid, to = %to.name, frozen_ms = record.frozen_ms, bytes = record.bytes, "a process has moved");
             let (shown, node) = (record.clone(), to.name.clone());
             daemon.registry.change(session, move |view| {
@@ -46,7 +48,13 @@ pub(super) fn run(
                 view.state = ProcessState::Away;
             });
             let _nobody_waits = answer.send(Ok(record));
-            keeper.keep();
+            match given.take_over(daemon) {
+                Ok(keeper) => keeper.keep(),
+                Err(error) => {
+                    tracing::warn!(pid, "a process away from home is lost: {error:#}");
+                    daemon.registry.change(session, |view| view.state = ProcessState::Ended);
+                }
+            }
         }
         Err(stayed) => {
             tracing::info!(pid, to = %to.name, "a process stayed: {}", stayed.for_owner().message);
@@ -58,6 +66,25 @@ pub(super) fn run(
             daemon.registry.change(session, move |view| view.state = over);
             let _nobody_waits = answer.send(Err(stayed));
         }
+    }
+}
+
+/// A process that runs on the target, and whose deputy is about to come.
+struct Given {
+    waiting: Waiting,
+    greeting: Greeting,
+    offer: Offer,
+    link: TcpStream,
+    journal: Journal,
+    early: Vec<FromTarget>,
+}
+
+impl Given {
+    /// Waits for the deputy, however long a person has it stopped.
+    fn take_over(self, daemon: &Daemon) -> Result<Keeper> {
+        let Self { waiting, greeting, offer, link, journal, early } = self;
+        let deputy = waiting.meet(greeting, &link)?;
+        Keeper::begin(Beginning { daemon: daemon.clone(), offer, deputy, link, journal, early })
     }
 }
 
@@ -76,7 +103,7 @@ fn attempt(
     pid: i32,
     to: &NodeView,
     by: MovedBy,
-) -> Result<(Keeper, MoveRecord), Stayed> {
+) -> Result<(Given, MoveRecord), Stayed> {
     let migratable = inspect::migratable(pid)?;
     let summary = inspect::summary(pid).ok_or(Obstacle::NoSuchProcess(pid))?;
     if !daemon.registry.begin(session, shown(daemon, pid, &summary)) {
@@ -86,8 +113,14 @@ fn attempt(
     let offered = Move::offered(this.now());
     let (mut link, offer, negotiated) = this.negotiate(daemon, offered)?;
     let undone = |doing| move |source: anyhow::Error| Stayed::Undone { doing, source };
-    // From here to the commit, every way out drops `frozen`, and with that the process runs on at home; it drops
-    // `link`, and with that the target forgets what it was sent.
+    // From here to the commit, every way out drops `link`, and with that the target forgets what it was sent; and it
+    // drops `frozen`, where there is one, and with that the process runs on at home.
+    let mut image = Image::begin(session).map_err(undone("preparing its image"))?;
+    // One that Ctrl-Z has stopped does not write to its memory any more.
+    let running_kib = if migratable.stopped { 0 } else { inspect::resident_kib(&migratable.members) };
+    let mut rounds = precopy::run(&mut image, pid, running_kib, &mut link)
+        .map_err(undone("copying its memory while it runs"))?;
+    let negotiated = negotiated.precopied(this.now());
     let began = this.now();
     let frozen = Frozen::freeze(pid, session).map_err(undone("freezing it"))?;
     let moving = negotiated.frozen(began, this.now());
@@ -98,10 +131,13 @@ fn attempt(
     }
     let pending = inspect::pending_signals(pid);
     let pipes = Pipes::copy(&now).map_err(undone("copying its pipes"))?;
-    let image = Image::make(pid, session, frozen.group()).map_err(undone("making its image"))?;
+    let dumping = this.now();
+    let last = image.make(pid, frozen.group(), &mut link).map_err(undone("making its image"))?;
     let moving = moving.dumped(this.now());
+    rounds.push(Round { pages: last.pages, bytes: last.bytes, took: this.now().saturating_sub(dumping) });
     memory::send(&mut link, &now.named_memory).map_err(undone("sending its shared memory"))?;
-    let bytes = image.send(&mut link).map_err(undone("sending its image"))?;
+    let others = image.send(&mut link).map_err(undone("sending its image"))?;
+    let bytes = rounds.iter().map(|round| round.bytes).sum::<u64>() + others;
     let moving = moving.sent(this.now());
     let waiting = Waiting::listen(pid).map_err(undone("preparing for its deputy"))?;
     wait_restored(&mut link).map_err(undone("restoring it on the target"))?;
@@ -123,13 +159,10 @@ fn attempt(
         frozen_ms: millis(timeline.frozen),
         bytes,
         steps: timeline.steps.iter().map(|(name, length)| ((*name).to_owned(), millis(*length))).collect(),
+        rounds: rounds.iter().map(precopy::record).collect(),
     };
     let greeting = Greeting { pid, comm: summary.comm.clone(), pending, stopped: now.stopped, pipes };
-    let lost = |source| Stayed::LostOnTheWay { source };
-    let deputy = waiting.meet(greeting, &link).map_err(lost)?;
-    let daemon = daemon.clone();
-    let keeper = Keeper::begin(Beginning { daemon, offer, deputy, link, journal, early }).map_err(lost)?;
-    Ok((keeper, record))
+    Ok((Given { waiting, greeting, offer, link, journal, early }, record))
 }
 
 impl Attempt<'_> {

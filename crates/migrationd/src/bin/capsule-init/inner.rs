@@ -1,18 +1,22 @@
 //! PID 1 of the capsule.
 //!
 //! ```text
+//! (prepared)
+//!     │ the image is complete
 //! Restoring ──CRIU's hook──▶ Held ──Resume──▶ Releasing ──CRIU ends──▶ Running ──all have ended──▶ Emptying ─▶ (over)
 //!     └────────CRIU fails──────┴─────────────────┴─▶ Failed is said,    Depart│ ▲ Stay
 //!                                 everything here dies with PID 1            ▼ │
 //!                                                                      Departed ──Left─▶ (over)
 //! ```
 //!
+//! Memory may be filled in from the image until some time after Running has begun.
 //! While others go on after the first process has ended, the stage stays Running. Emptying sends what they wrote last.
 
 use crate::departure::{self, Departed, Luggage};
 use crate::hook;
 use crate::members;
 use crate::offsets::Offsets;
+use crate::restore::{self, Restore};
 use crate::root;
 use crate::streams::{self, Made, OnDemand, Pipes};
 use crate::terminal::Terminal;
@@ -22,7 +26,7 @@ use brant_migrationd::guest::capsule::Setup;
 use brant_migrationd::outbox::Outbox;
 use brant_migrationd::streams::Streams;
 use brant_migrationd::wire;
-use brant_sys::child::{Running, Tool};
+use brant_sys::child::Running;
 use brant_sys::process::{self, Change, ChildChange};
 use brant_sys::signal::{self, SignalQueue};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -59,6 +63,8 @@ struct Capsule {
     offsets: Offsets,
     changes: SignalQueue,
     criu: Running,
+    filler: Option<Running>,
+    departs_when_filled: bool,
     stage: Stage,
     end: Option<End>,
     wanted_input: bool,
@@ -80,16 +86,23 @@ pub(crate) fn run() -> Result<()> {
     outcome
 }
 
-fn begin(setup: &Setup, control: UnixStream) -> Result<Capsule> {
+/// Prepares everything, and starts to restore when the image is complete.
+fn begin(setup: &Setup, mut control: UnixStream) -> Result<Capsule> {
     root::enter(setup)?;
     // SIGTTOU blocked: the process's group has the terminal, and yet it is this one that sets its modes.
     let changes = SignalQueue::new(&[signal::SIGCHLD, process::SIGTTOU]).context("queueing signals")?;
     let hook = UnixListener::bind(hook::SOCKET).context("listening for CRIU's hook")?;
     let terminal = Terminal::open(setup.user, setup.terminal)?;
+    wire::send(&mut control, &FromTarget::Prepared).context("speaking to migrationd")?;
+    match wire::receive(&mut control).context("waiting for the image")? {
+        Some(ToTarget::Restore) => {}
+        other => bail!("did not expect {other:?}"),
+    }
+    root::named_memory(setup)?;
     let luggage = Luggage::unpack(Path::new(root::IMAGES))?;
     let Made { streams, ends, on_demand, pipes } =
         streams::make(&setup.streams, setup.user, terminal.output()?, luggage)?;
-    let criu = restore(&terminal, ends)?;
+    let Restore { criu, filler } = restore::start(&terminal, ends)?;
     Ok(Capsule {
         pid: setup.pid,
         group: 0,
@@ -103,26 +116,14 @@ fn begin(setup: &Setup, control: UnixStream) -> Result<Capsule> {
         offsets: Offsets::of(&setup.shared_files),
         changes,
         criu,
+        filler,
+        departs_when_filled: false,
         stage: Stage::Restoring,
         end: None,
         wanted_input: false,
         had_family: false,
         looked: Instant::now(),
     })
-}
-
-fn restore(terminal: &Terminal, ends: streams::ProcessEnds) -> Result<Running> {
-    let criu = Tool::new("criu")
-        .args(["restore", "-D", root::IMAGES, "-W", root::IMAGES, "-o", "restore.log", "-v2"])
-        // The terminal is this process's standard input; session and group are taken from there.
-        .arg("--shell-job")
-        // The process becomes our child, and CRIU ends once it runs.
-        .args(["--restore-detached", "--restore-sibling"])
-        .args(["--manage-cgroups=ignore", "--action-script", "/usr/lib/brant/capsule-init"])
-        // In the group that can be frozen without this program.
-        .in_cgroup(departure::processes()?)
-        .stdin(terminal.process_side()?);
-    ends.give_to(criu).spawn().context("starting CRIU")
 }
 
 impl Capsule {
@@ -219,6 +220,11 @@ impl Capsule {
 
     /// Makes the process ready to leave; what fails is undone.
     fn depart(&mut self) -> Result<()> {
+        if self.filler.is_some() {
+            // Only memory that is all there can be dumped.
+            self.departs_when_filled = true;
+            return Ok(());
+        }
         if !matches!(self.stage, Stage::Running) || self.end.is_some() {
             return self.say(&FromTarget::DepartureFailed("it is just ending".to_owned()));
         }
@@ -243,13 +249,17 @@ impl Capsule {
 
     /// Processes of our own in here.
     fn helpers(&self) -> Vec<i32> {
-        i32::try_from(self.criu.id()).into_iter().collect()
+        let ids = [Some(self.criu.id()), self.filler.as_ref().map(Running::id)];
+        ids.into_iter().flatten().filter_map(|id| i32::try_from(id).ok()).collect()
     }
 
     /// Notes what became of a child.
     fn note(&mut self, change: ChildChange) -> Result<()> {
         if i64::from(change.pid) == i64::from(self.criu.id()) {
             return self.note_criu(change.change);
+        }
+        if self.filler.as_ref().is_some_and(|filler| i64::from(change.pid) == i64::from(filler.id())) {
+            return self.note_filler(change.change);
         }
         if change.pid != self.pid || self.end.is_some() {
             return Ok(());
@@ -273,6 +283,9 @@ impl Capsule {
                 self.stage = Stage::Running;
                 self.group = members::group_of(self.pid).unwrap_or(self.pid);
                 self.say(&FromTarget::Resumed)?;
+                if self.filler.is_none() {
+                    self.say(&FromTarget::Filled)?;
+                }
                 // It may have ended before CRIU did.
                 self.look_for_survivors(true)
             }
@@ -285,6 +298,25 @@ impl Capsule {
                 let last = errors.iter().rev().take(6).rev().copied().collect::<Vec<_>>().join("; ");
                 bail!("CRIU did not restore it ({change:?}): {last}")
             }
+        }
+    }
+
+    /// Notes that the memory is all there, or never will be.
+    fn note_filler(&mut self, change: Change) -> Result<()> {
+        match change {
+            Change::Stopped(_) | Change::Continued => Ok(()),
+            Change::Exited(0) if matches!(self.stage, Stage::Running | Stage::Releasing) => {
+                self.filler = None;
+                restore::make_huge(self.pid);
+                self.say(&FromTarget::Filled)?;
+                if std::mem::take(&mut self.departs_when_filled) { self.depart() } else { Ok(()) }
+            }
+            // Nobody's memory is left to fill.
+            _ if self.end.is_some() => {
+                self.filler = None;
+                self.say(&FromTarget::Filled)
+            }
+            change => bail!("the process's memory cannot be filled any more: {change:?}"),
         }
     }
 

@@ -10,6 +10,7 @@ mod hook;
 mod inner;
 mod members;
 mod offsets;
+mod restore;
 mod root;
 mod streams;
 mod terminal;

@@ -30,7 +30,6 @@ pub(crate) fn enter(setup: &Setup) -> Result<()> {
     mount("proc", &staging.join("proc"), "proc", "", false).context("mounting the capsule's /proc")?;
     mount("tmpfs", &staging.join("sys"), "tmpfs", "size=4k,mode=755", true).context("masking /sys")?;
     devices(&staging.join("dev"))?;
-    named_memory(&staging.join("dev/shm"), setup)?;
     run(&staging.join("run"), setup)?;
     enter_root(staging).context("entering the capsule's root")
 }
@@ -63,10 +62,10 @@ fn devices(dev: &Path) -> Result<()> {
 }
 
 /// Shared memory that has come along gets its name back.
-fn named_memory(folder: &Path, setup: &Setup) -> Result<()> {
+pub(crate) fn named_memory(setup: &Setup) -> Result<()> {
     for (number, memory) in setup.named_memory.iter().enumerate() {
-        let from = Path::new(&setup.images).join(NamedMemory::file_name(number));
-        let to = folder.join(&memory.name);
+        let from = Path::new(IMAGES).join(NamedMemory::file_name(number));
+        let to = Path::new("/dev/shm").join(&memory.name);
         let make = || -> std::io::Result<()> {
             std::fs::copy(&from, &to)?;
             std::os::unix::fs::chown(&to, Some(memory.user), Some(memory.group))?;

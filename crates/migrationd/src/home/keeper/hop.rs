@@ -186,6 +186,7 @@ impl Keeper {
             frozen_ms: leg.times.frozen.map_or(0, |frozen| millis(frozen.elapsed())),
             bytes: 0,
             steps: leg.times.steps,
+            rounds: Vec::new(),
         };
         tracing::info!(pid = record.pid, to = %record.to, frozen_ms = record.frozen_ms, "a process has moved on");
         let shown = record.clone();

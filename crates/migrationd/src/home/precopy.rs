@@ -1,0 +1,72 @@
+//! Copying a process's memory while it runs, so that little is left to send while it stands still.
+
+use super::dump::Image;
+use crate::wire;
+use anyhow::{Context, Result, bail};
+use brant_migration::pagemap::PAGE;
+use brant_migration::protocol::{FromTarget, ToTarget};
+use brant_migration::rounds::{self, Next, Round};
+use brant_sys::child::Tool;
+use brant_types::migration::RoundRecord;
+use std::net::TcpStream;
+use std::sync::OnceLock;
+use std::time::Instant;
+
+/// Whether this kernel remembers which pages were written to; asked once, for it costs a start of CRIU.
+pub fn can_track_memory() -> bool {
+    static CAN: OnceLock<bool> = OnceLock::new();
+    *CAN.get_or_init(|| {
+        let outcome = Tool::new("criu").args(["check", "--feature", "mem_dirty_track"]).run();
+        if let Err(error) = &outcome {
+            tracing::warn!("memory is not copied before a process stops: {error:#}");
+        }
+        outcome.is_ok()
+    })
+}
+
+/// Sends rounds until [`rounds::next`] says that it is time to stop the process. It runs on throughout, but for the
+/// moment in which CRIU notes which pages there are.
+pub(super) fn run(
+    image: &mut Image,
+    pid: i32,
+    resident_kib: u64,
+    link: &mut TcpStream,
+) -> Result<Vec<Round>> {
+    let mut done = Vec::new();
+    if !can_track_memory() {
+        return Ok(done);
+    }
+    loop {
+        match rounds::next((resident_kib << 10) / PAGE, &done) {
+            Next::Freeze(why) => {
+                tracing::debug!(pid, ?why, rounds = done.len(), "copied while it ran");
+                return Ok(done);
+            }
+            Next::Round => {
+                let start = Instant::now();
+                let streamed = image.pre_dump(pid, link)?;
+                wire::send(link, &ToTarget::RoundOver).context("ending a round")?;
+                wait_merged(link)?;
+                done.push(Round { pages: streamed.pages, bytes: streamed.bytes, took: start.elapsed() });
+            }
+        }
+    }
+}
+
+fn wait_merged(link: &mut TcpStream) -> Result<()> {
+    loop {
+        match wire::receive(link).context("waiting for the target to take a round")? {
+            Some(FromTarget::Merged) => return Ok(()),
+            Some(FromTarget::StillHere) => {}
+            Some(FromTarget::Failed(why)) => bail!("the target says: {why}"),
+            None => bail!("the target hung up"),
+            Some(other) => bail!("did not expect {other:?}"),
+        }
+    }
+}
+
+/// A round as it is remembered.
+pub(super) fn record(round: &Round) -> RoundRecord {
+    let ms = u64::try_from(round.took.as_millis()).unwrap_or(u64::MAX);
+    RoundRecord { pages: round.pages, bytes: round.bytes, ms }
+}
