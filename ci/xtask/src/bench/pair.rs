@@ -11,7 +11,12 @@ const NAME: &str = "bench";
 const NODES: [&str; 2] = ["node1", "node2"];
 /// What runs on the nodes, and comes from `ci/bench`.
 const SCRIPTS: [&str; 5] = ["worker.pl", "stream.pl", "move.sh", "home.sh", "target.sh"];
-const PROGRAMS: [&str; 3] = ["migrationd", "deputy", "capsule-init"];
+const PROGRAMS: [(&str, &str); 4] = [
+    ("brant", "/usr/bin/brant"),
+    ("migrationd", "/usr/lib/brant/migrationd"),
+    ("deputy", "/usr/lib/brant/deputy"),
+    ("capsule-init", "/usr/lib/brant/capsule-init"),
+];
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// The pair; it is gone when this is dropped.
@@ -66,22 +71,23 @@ impl Pair {
     /// Programs are bound over those of the image, so that nothing under `/usr` counts as changed.
     fn install(&self, node: &str, programs: &Path, links: &str) -> Result<()> {
         self.sh(node, "mkdir -p /run/bench")?;
-        for (folder, names) in [(root().join("ci/bench"), &SCRIPTS[..]), (programs.to_owned(), &PROGRAMS)] {
-            for name in names {
-                let file = File::open(folder.join(name)).with_context(|| format!("opening `{name}`"))?;
-                let save = format!("cat > /run/bench/{name} && chmod 755 /run/bench/{name}");
-                self.exec(node, &["sh", "-c", &save])
-                    .stdin(file)
-                    .run()
-                    .with_context(|| format!("copying `{name}`"))?;
-            }
+        for name in SCRIPTS {
+            self.copy(node, &root().join("ci/bench"), name)?;
         }
-        for name in PROGRAMS {
-            self.sh(node, &format!("mount --bind /run/bench/{name} /usr/lib/brant/{name}"))?;
+        for (name, at) in PROGRAMS {
+            self.copy(node, programs, name)?;
+            self.sh(node, &format!("mount --bind /run/bench/{name} {at}"))?;
         }
         self.sh(node, &format!("printf '%s' '{links}' > /run/brant/bench-links; pkill -x migrationd; true"))?;
         self.sh(node, "sleep 3; until brant ps > /dev/null 2>&1; do sleep 0.5; done")?;
         Ok(())
+    }
+
+    fn copy(&self, node: &str, folder: &Path, name: &str) -> Result<()> {
+        let file = File::open(folder.join(name)).with_context(|| format!("opening `{name}`"))?;
+        let save = format!("cat > /run/bench/{name} && chmod 755 /run/bench/{name}");
+        let copying = self.exec(node, &["sh", "-c", &save]).stdin(file);
+        copying.run().with_context(|| format!("copying `{name}`"))
     }
 
     fn exec(&self, node: &str, command: &[&str]) -> Tool {
@@ -140,7 +146,7 @@ impl Pair {
 
     /// KiB that a deputy, and an idle migrationd, have for themselves.
     pub(super) fn private_memory(&self) -> Result<(f64, f64)> {
-        let worker = "perl /run/bench/worker.pl 1 -1 & sleep 3; brant migrate $! \"$0\" > /dev/null; \
+        let worker = "perl /run/bench/worker.pl 1 -1 > /tmp/bench-deputy 2>&1 & sleep 3; brant migrate $! \"$0\" > /dev/null; \
                       echo $! > /tmp/bench-pid; sleep 20; kill $!";
         let moving = Tool::new(&self.brant_image)
             .args(["cluster", "exec", "--name", NAME, "-u", "brant", NODES[0], "--", "sh", "-c", worker])
@@ -165,8 +171,8 @@ fn build() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     Tool::new(cargo)
         .args(["build", "--quiet", "--locked", "--profile", "node", "--target", TARGET])
-        .args(["--target-dir", "target/node", "-p", "brant-migrationd", "--bins"])
-        .args(["--features", "bench-plain-link"])
+        .args(["--target-dir", "target/node", "-p", "brant-migrationd", "-p", "brant-cli", "--bins"])
+        .args(["--features", "brant-migrationd/bench-plain-link"])
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .cwd(root())
         .run()
