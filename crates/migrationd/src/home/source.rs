@@ -83,8 +83,9 @@ impl Given {
     /// Waits for the deputy, however long a person has it stopped.
     fn take_over(self, daemon: &Daemon) -> Result<Keeper> {
         let Self { waiting, greeting, offer, link, journal, early } = self;
+        let stopped = greeting.stopped;
         let deputy = waiting.meet(greeting, &link)?;
-        Keeper::begin(Beginning { daemon: daemon.clone(), offer, deputy, link, journal, early })
+        Keeper::begin(Beginning { daemon: daemon.clone(), offer, deputy, link, journal, early, stopped })
     }
 }
 

@@ -97,6 +97,8 @@ pub(in crate::home) struct Keeper {
     /// What the deputy has said while the process was between two nodes.
     deferred: Vec<FromDeputy>,
     leg: Option<Leg>,
+    /// Whether it moved while it was stopped (Ctrl-Z): that it is stopped is no news then, until it was continued.
+    is_known_to_be_stopped: bool,
     /// What it had used on nodes that it has left, and on this one, microseconds.
     used_before: u64,
     used_here: u64,
@@ -111,12 +113,14 @@ pub(in crate::home) struct Beginning {
     pub(in crate::home) journal: Journal,
     /// What the process has said already.
     pub(in crate::home) early: Vec<FromTarget>,
+    /// Whether it moved while it was stopped.
+    pub(in crate::home) stopped: bool,
 }
 
 impl Keeper {
     /// Takes the process over once it runs elsewhere.
     pub(in crate::home) fn begin(beginning: Beginning) -> Result<Self> {
-        let Beginning { daemon, offer, deputy, link, journal, early } = beginning;
+        let Beginning { daemon, offer, deputy, link, journal, early, stopped } = beginning;
         let (inbox, events) = channel();
         for word in early {
             let _held_here = inbox.send(Event::Word(offer.session, word));
@@ -146,6 +150,7 @@ impl Keeper {
             inbox,
             deferred: Vec::new(),
             leg: None,
+            is_known_to_be_stopped: stopped,
             used_before: 0,
             used_here: 0,
         })
@@ -174,7 +179,11 @@ impl Keeper {
                 Ok(Event::Word(session, word)) => self.hear_next_host(session, word)?,
                 Ok(Event::Over(session, why)) => self.lose_next_host(session, why)?,
                 Ok(Event::Deputy(word)) if self.is_between_nodes() => self.deferred.push(word),
-                Ok(Event::Deputy(word)) => self.hand_on(word)?,
+                Ok(Event::Deputy(word)) => {
+                    // Its deputy goes on, so the process is to go on.
+                    self.is_known_to_be_stopped = false;
+                    self.hand_on(word)?;
+                }
                 // A deputy that is gone takes its process along.
                 Ok(Event::DeputyGone) => {
                     self.stay.say(&ToTarget::Kill)?;
@@ -201,6 +210,7 @@ impl Keeper {
             FromTarget::Family(has) => wire::send(&mut deputy, &ToDeputy::Family(has)),
             FromTarget::LeaderEnded(end) => wire::send(&mut deputy, &ToDeputy::LeaderEnded(end)),
             FromTarget::WantsInput(wants) => wire::send(&mut deputy, &ToDeputy::WantsInput(wants)),
+            FromTarget::Stopped(_) if self.is_known_to_be_stopped => Ok(()),
             FromTarget::Stopped(signal) => wire::send(&mut deputy, &ToDeputy::Stopped(signal)),
             FromTarget::Ended(end) => {
                 let _killed = wire::send(&mut deputy, &ToDeputy::Ended(end));
