@@ -36,7 +36,7 @@ done
     echo 'int main(void) { double s = 0;'
     i=0
     while [ $i -lt "$1" ]; do echo "s += part$i(50);"; i=$((i + 1)); done
-    echo 'printf("%.6f\n", s); return 0; }'
+    echo 'printf("%.6f", s); return 0; }'
 } > main.c
 cat > Makefile <<'END'
 objects = $(patsubst %.c,%.o,$(sort $(wildcard *.c)))
