@@ -28,7 +28,7 @@ const HOOK: &str = include_str!("base-hook.sh");
 const KEPT: usize = 3;
 
 /// Nothing on a node reads these; licences stay, as they must.
-const DPKG_OPTIONS: [&str; 8] = [
+const DPKG_OPTIONS: [&str; 9] = [
     // A root that a power cut spoils is made again.
     "force-unsafe-io",
     "path-exclude=/usr/share/doc/*",
@@ -36,6 +36,8 @@ const DPKG_OPTIONS: [&str; 8] = [
     "path-exclude=/usr/share/info/*",
     "path-exclude=/usr/share/locale/*",
     "path-exclude=/usr/share/man/*",
+    // The folders stay: Java's installation puts links there, and fails where it cannot.
+    "path-include=/usr/share/man/man?",
     "path-exclude=/usr/share/lintian/*",
     "path-exclude=/usr/share/vim/*/doc/*",
 ];

@@ -26,6 +26,9 @@ pub(super) struct Case {
     /// What a shell runs, in an empty folder, as the ordinary user. It may wait for the file `$MARK`.
     #[serde(default)]
     pub(super) script: String,
+    /// What a shell runs before, once for both runs, in the folder `$INPUT`; nothing of it is compared.
+    #[serde(default)]
+    pub(super) setup: String,
     /// Instead of a script: what a person does at an interactive shell's terminal, and sees there.
     #[serde(default)]
     pub(super) dialogue: Vec<Step>,
@@ -44,7 +47,8 @@ pub(super) struct Case {
     /// Whether it is among the few that every test run has time for.
     #[serde(default)]
     pub(super) quick: bool,
-    /// Whether the moves happen at random moments; else the case waits for them at a place of its own.
+    /// Whether the moves happen at random moments of the time that it took when left alone; else the case waits for them
+    /// at a place of its own.
     #[serde(default)]
     pub(super) at_random: bool,
 }
@@ -124,8 +128,9 @@ mod tests {
     #[test]
     fn the_cases_that_come_with_brant_can_be_read() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ci/workloads");
-        let cases = Cases::read(&folder.join("transparency.toml")).unwrap();
+        let mut cases = Cases::read(&folder.join("transparency.toml")).unwrap();
         assert!(cases.list.iter().any(|case| case.quick));
+        cases.list.extend(Cases::read(&folder.join("corpus.toml")).unwrap().list);
         let mut names: Vec<&str> = cases.list.iter().map(|case| case.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();

@@ -21,6 +21,9 @@ pub(super) fn put(node: &Node, cases: &Cases) -> Result<()> {
     }
     for case in &cases.list {
         node.put(USER, &format!("{FOLDER}/{}.sh", case.name), &case.script)?;
+        if !case.setup.is_empty() {
+            node.put(USER, &format!("{FOLDER}/{}.setup.sh", case.name), &case.setup)?;
+        }
     }
     Ok(())
 }

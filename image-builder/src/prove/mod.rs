@@ -4,6 +4,7 @@
 mod case;
 mod dialogue;
 mod files;
+mod moments;
 mod outcome;
 mod trial;
 
@@ -15,8 +16,10 @@ use crate::progress::Progress;
 use anyhow::{Context, Result};
 use case::Cases;
 use clap::Args;
+use moments::Moments;
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Arguments of `prove`.
 #[derive(Debug, Args)]
@@ -30,6 +33,9 @@ pub(crate) struct ProveArgs {
     /// Only the cases that are marked as quick.
     #[arg(long)]
     quick: bool,
+    /// What the random moments are drawn from [default: another one each time; it is printed].
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
     #[command(flatten)]
     machines: MachineArgs,
     /// The name of the cluster that is started for it.
@@ -55,10 +61,15 @@ pub(crate) fn run(args: &ProveArgs) -> Result<()> {
     joining::lists(&nodes, stage.patience())?;
     files::put(&nodes[0], &cases)?;
     let progress = Progress::new();
+    let seed = args.seed.unwrap_or_else(now);
+    if cases.list.iter().any(|case| case.at_random) {
+        progress.say(&format!("the moments are drawn with --seed {seed}"));
+    }
+    let mut moments = Moments::new(seed);
     let mut outcomes = Vec::new();
     for (number, case) in cases.list.iter().enumerate() {
         let shown = progress.stage(&format!("{:2} of {}: {}", number + 1, cases.list.len(), case.name));
-        let outcome = trial::run(case, &nodes, stage.patience())?;
+        let outcome = trial::run(case, &nodes, stage.patience(), &mut moments)?;
         shown.done(&outcome.to_string());
         outcomes.push((case.name.clone(), outcome));
     }
@@ -72,4 +83,8 @@ pub(crate) fn run(args: &ProveArgs) -> Result<()> {
         return Err(Advice::new(Kind::Other, what).hint(hint).error());
     }
     Ok(())
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

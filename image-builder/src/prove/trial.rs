@@ -3,6 +3,7 @@
 use super::case::Case;
 use super::dialogue;
 use super::files::FOLDER;
+use super::moments::Moments;
 use super::outcome::Outcome;
 use crate::cluster::node::{Node, ROOT, USER};
 use crate::cluster::patience::Patience;
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// How long a case may take on a PC of today.
 const CASE: Duration = Duration::from_secs(40);
+/// How often a move is tried again that found the program in the middle of opening or closing something.
+const CHANGING: u32 = 5;
 /// How long the programs of a case may take to be there.
 const STARTING: Duration = Duration::from_secs(10);
 /// A move, and what `pgrep` needs to find it.
@@ -23,16 +26,21 @@ const MOVE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// What kept it from being tried at all; an outcome that is not right is no error here.
-pub(super) fn run(case: &Case, nodes: &[Node], patience: Patience) -> Result<Outcome> {
+pub(super) fn run(case: &Case, nodes: &[Node], patience: Patience, moments: &mut Moments) -> Result<Outcome> {
     let home = &nodes[0];
     let names = other_nodes(home)?;
     if !case.dialogue.is_empty() {
         return dialogue::run(case, home, &names, patience);
     }
     let within = patience.of(CASE);
+    set_up(case, home, within)?;
+    let since = Instant::now();
     start(case, home, "plain", true, within).join().map_err(|_| anyhow!("a thread panicked"))??;
+    let alone = since.elapsed();
+    tracing::debug!("left alone, it took {:.1} s", alone.as_secs_f64());
     let running = start(case, home, "moved", false, within);
-    let moved = moves(case, home, &names, patience, &running);
+    let mut pauses = || if case.at_random { moments.pauses(case.times, alone) } else { Vec::new() };
+    let moved = moves(case, home, &names, patience, &running, &mut pauses);
     home.shell(USER, &format!("touch {FOLDER}/{}/moved/moved", case.name))?;
     if let Err(error) = &moved {
         // It goes on where it is; its end is awaited all the same, so that the next case has the node for itself.
@@ -55,6 +63,17 @@ pub(super) fn run(case: &Case, nodes: &[Node], patience: Patience) -> Result<Out
     })
 }
 
+/// Makes what both runs read.
+fn set_up(case: &Case, home: &Node, within: Duration) -> Result<()> {
+    let Case { name, shell, .. } = case;
+    let folder = format!("{FOLDER}/{name}");
+    let script = format!(
+        "export LIB={FOLDER}/lib; rm -rf {folder}; mkdir -p {folder}/input; cd {folder}/input; \
+         if [ -e {FOLDER}/{name}.setup.sh ]; then {shell} {FOLDER}/{name}.setup.sh; fi"
+    );
+    home.shell_within(USER, &script, b"", within).map(drop).with_context(|| format!("setting {name} up"))
+}
+
 /// Starts the case in a folder of its own; what it says, and its status, are kept beside the folder.
 fn start(case: &Case, home: &Node, run: &str, moved: bool, within: Duration) -> JoinHandle<Result<()>> {
     let folder = format!("{FOLDER}/{}/{run}", case.name);
@@ -62,7 +81,8 @@ fn start(case: &Case, home: &Node, run: &str, moved: bool, within: Duration) -> 
     let mark = if moved { "touch moved;" } else { "" };
     let shell = format!("{shell} {FOLDER}/{name}.sh");
     let script = format!(
-        "export LIB={FOLDER}/lib MARK={folder}/moved; rm -rf {folder}; mkdir -p {folder}; cd {folder}; {mark} \
+        "export LIB={FOLDER}/lib INPUT={FOLDER}/{name}/input MARK={folder}/moved; rm -rf {folder}; \
+         mkdir -p {folder}; cd {folder}; {mark} \
          {shell} < /dev/null > ../{run}.stdout 2> ../{run}.stderr; echo $? > ../{run}.status"
     );
     let home = home.clone();
@@ -80,21 +100,27 @@ fn moves(
     nodes: &[String],
     patience: Patience,
     running: &JoinHandle<Result<()>>,
+    pauses: &mut dyn FnMut() -> Vec<Duration>,
 ) -> Result<Moves> {
     let mut frozen = Vec::new();
     for (number, pattern) in case.moved.iter().enumerate() {
         let pid = find(home, pattern, patience, || running.is_finished())?;
-        for time in 0..case.times {
-            let stop = number + time as usize;
+        let pauses = pauses();
+        for time in 0..case.times as usize {
+            let stop = number + time;
             // Once away, it comes home in between.
             let to =
                 if time == 0 { nodes.get(stop % nodes.len()) } else { nodes.get(stop % (nodes.len() + 1)) };
-            match migrate(home, &pid, to.map_or("home", String::as_str), patience)? {
+            thread::sleep(pauses.get(time).copied().unwrap_or_default());
+            match migrate_when_settled(home, &pid, to.map_or("home", String::as_str), patience)? {
                 Ok(millis) => frozen.push(millis),
                 // The balancer has been quicker.
                 Err(obstacle) if obstacle.reason == "same_node" => {}
                 Err(obstacle) if Some(&obstacle.reason) == case.obstacle.as_ref() => {
                     return Ok(Moves::Kept(obstacle.reason));
+                }
+                Err(refused) if ["no_such_process", "zombie"].contains(&refused.reason.as_str()) => {
+                    bail!("`{pattern}` had ended before it could be moved: the case is too short");
                 }
                 Err(refused) => bail!("`{pattern}` stays at home ({}): {}", refused.reason, refused.message),
             }
@@ -138,6 +164,22 @@ pub(super) fn migrate(home: &Node, pid: &str, to: &str, patience: Patience) -> R
         UserAnswer::Stayed(refused) | UserAnswer::Denied(refused) => Ok(Err(refused)),
         other => bail!("did not expect the answer {other:?}"),
     }
+}
+
+/// Like [`migrate`]; what opens or closes something that others use at that very moment is moved a moment later.
+fn migrate_when_settled(
+    home: &Node,
+    pid: &str,
+    to: &str,
+    patience: Patience,
+) -> Result<Result<u64, Refused>> {
+    for _ in 1..CHANGING {
+        match migrate(home, pid, to, patience)? {
+            Err(refused) if refused.reason == "changing" => {}
+            answer => return Ok(answer),
+        }
+    }
+    migrate(home, pid, to, patience)
 }
 
 fn other_nodes(home: &Node) -> Result<Vec<String>> {
