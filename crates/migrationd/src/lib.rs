@@ -15,6 +15,7 @@ mod address;
 pub mod balance;
 pub mod criu;
 pub mod descriptors;
+pub mod fault;
 pub mod guest;
 pub mod home;
 pub mod inspect;

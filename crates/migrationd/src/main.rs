@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use brant_migrationd::guest::Arrivals;
-use brant_migrationd::home::{self, Daemon, can_track_memory, thaw_leftovers};
+use brant_migrationd::home::{self, Daemon, can_track_memory, recover};
 use brant_migrationd::node::Node;
 use brant_migrationd::registry::Registry;
 use brant_migrationd::{balance, guest, link, users};
@@ -21,8 +21,9 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    thaw_leftovers();
+    recover();
     home::remove_leftovers();
+    guest::end_leftovers();
     guest::remove_leftovers();
     let node = Node::follow()?;
     let registry = Registry::start().context("starting the registry")?;

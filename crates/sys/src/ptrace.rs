@@ -21,13 +21,45 @@ pub struct Held {
     held: bool,
 }
 
-/// Everything that [`Held::redirect`] changed, for undoing it.
-#[derive(Clone)]
+/// Everything that [`Held::redirect`] changes, for undoing it.
+#[derive(Clone, Copy)]
 pub struct Before {
     registers: libc::user_regs_struct,
     signal_mask: u64,
     code_at: u64,
     code: [u8; 4],
+}
+
+/// The length of a [`Before`] as bytes.
+pub const BEFORE_LENGTH: usize = size_of::<libc::user_regs_struct>() + 8 + 8 + 4;
+
+impl Before {
+    /// As bytes, for a record that outlives this program; only this program's own build reads them.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // SAFETY: the structure is plain numbers without padding, and lives as long as this slice of it.
+        let registers = unsafe {
+            std::slice::from_raw_parts(
+                std::ptr::from_ref(&self.registers).cast::<u8>(),
+                size_of::<libc::user_regs_struct>(),
+            )
+        };
+        [registers, &self.signal_mask.to_ne_bytes(), &self.code_at.to_ne_bytes(), &self.code].concat()
+    }
+
+    /// From bytes that [`Before::to_bytes`] made; none when there are not as many as there must be.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (registers, rest) = bytes.split_at_checked(size_of::<libc::user_regs_struct>())?;
+        if rest.len() != 20 {
+            return None;
+        }
+        Some(Self {
+            // SAFETY: there are as many bytes as the structure has, and any bytes are a value of it.
+            registers: unsafe { registers.as_ptr().cast::<libc::user_regs_struct>().read_unaligned() },
+            signal_mask: u64::from_ne_bytes(rest[..8].try_into().ok()?),
+            code_at: u64::from_ne_bytes(rest[8..16].try_into().ok()?),
+            code: rest[16..].try_into().ok()?,
+        })
+    }
 }
 
 /// A program to run in the process's place.
@@ -72,11 +104,9 @@ impl Held {
     ///
     /// # Errors
     /// What the kernel said; everything is as it was.
-    pub fn redirect(&self, program: &Program<'_>, code_at: u64, room_down_to: u64) -> io::Result<Before> {
-        let registers = self.registers()?;
-        let mut code = [0; 4];
-        self.memory.read_exact_at(&mut code, code_at)?;
-        let before = Before { registers, signal_mask: self.signal_mask()?, code_at, code };
+    pub fn redirect(&self, before: &Before, program: &Program<'_>, room_down_to: u64) -> io::Result<()> {
+        let registers = before.registers;
+        let code_at = before.code_at;
         let block = ArgumentBlock::below(registers.rsp - 4096, program);
         if block.base < room_down_to {
             return Err(io::Error::other("the process's stack has no room for the new program's arguments"));
@@ -97,10 +127,20 @@ impl Held {
             self.set_signal_mask(u64::MAX)
         })();
         if let Err(error) = attempt {
-            self.restore(&before)?;
+            self.restore(before)?;
             return Err(error);
         }
-        Ok(before)
+        Ok(())
+    }
+
+    /// Notes all that [`Held::redirect`] and [`Held::park`] change; they put their code at `code_at`.
+    ///
+    /// # Errors
+    /// What the kernel said; nothing was changed.
+    pub fn look(&self, code_at: u64) -> io::Result<Before> {
+        let mut code = [0; 4];
+        self.memory.read_exact_at(&mut code, code_at)?;
+        Ok(Before { registers: self.registers()?, signal_mask: self.signal_mask()?, code_at, code })
     }
 
     /// Makes the thread spin, with every signal blocked, where [`Held::redirect`] has put its jump; the execve of the
@@ -108,17 +148,15 @@ impl Held {
     ///
     /// # Errors
     /// What the kernel said; the thread is as it was.
-    pub fn park(&self, redirected: &Before) -> io::Result<Before> {
-        let registers = self.registers()?;
-        let before = Before { registers, signal_mask: self.signal_mask()?, ..redirected.clone() };
-        let mut changed = registers;
-        changed.rip = redirected.code_at + SYSCALL_LENGTH;
+    pub fn park(&self, before: &Before) -> io::Result<()> {
+        let mut changed = before.registers;
+        changed.rip = before.code_at + SYSCALL_LENGTH;
         changed.orig_rax = u64::MAX;
         if let Err(error) = self.set_registers(&changed).and_then(|()| self.set_signal_mask(u64::MAX)) {
-            self.unpark(&before)?;
+            self.unpark(before)?;
             return Err(error);
         }
-        Ok(before)
+        Ok(())
     }
 
     /// Undoes [`Held::park`].
@@ -270,9 +308,9 @@ mod tests {
         let program = Program { path: "/bin/sh", arguments: &arguments };
         let held: Vec<Held> = others.iter().map(|thread| Held::seize(pid, *thread).unwrap()).collect();
         let first = Held::seize(pid, pid).unwrap();
-        let before = first.redirect(&program, code, stack).unwrap();
+        first.redirect(&first.look(code).unwrap(), &program, stack).unwrap();
         for thread in held {
-            thread.park(&before).unwrap();
+            thread.park(&thread.look(code).unwrap()).unwrap();
             thread.release().unwrap();
         }
         first.release().unwrap();
@@ -294,9 +332,14 @@ mod tests {
         let arguments = [b"sh".to_vec(), b"-c".to_vec(), b"exit 42".to_vec()];
         let held = Held::seize(pid, pid).unwrap();
         let program = Program { path: "/bin/sh", arguments: &arguments };
-        let before = held.redirect(&program, code, stack).unwrap();
-        held.restore(&before).unwrap();
-        held.redirect(&program, code, stack).unwrap();
+        let before = held.look(code).unwrap();
+        held.redirect(&before, &program, stack).unwrap();
+        // As one that comes after this program would undo it, from the record.
+        let bytes = before.to_bytes();
+        assert_eq!(bytes.len(), BEFORE_LENGTH);
+        held.restore(&Before::from_bytes(&bytes).unwrap()).unwrap();
+        assert!(Before::from_bytes(&bytes[1..]).is_none());
+        held.redirect(&held.look(code).unwrap(), &program, stack).unwrap();
         held.release().unwrap();
         let error = running.wait().unwrap_err();
         assert!(error.to_string().contains("exit status 42"), "{error}");

@@ -38,6 +38,10 @@ pub(super) struct Case {
     /// What is moved: a pattern for `pgrep -f` each, every one to another node than the one before.
     #[serde(rename = "move", default)]
     pub(super) moved: Vec<String>,
+    /// Before that, moves that come to nothing: the daemon of the node where the program is, or of the node where it
+    /// would go, ends at a place in between: `home frozen`, `target received`.
+    #[serde(default)]
+    pub(super) faults: Vec<String>,
     /// How often each is moved.
     #[serde(default = "once")]
     pub(super) times: u32,

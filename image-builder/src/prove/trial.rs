@@ -19,6 +19,12 @@ const CASE: Duration = Duration::from_secs(40);
 const CHANGING: u32 = 5;
 /// How long the programs of a case may take to be there.
 const STARTING: Duration = Duration::from_secs(10);
+/// Where a fault is asked for.
+const FAULT: &str = "/run/brant/fault";
+/// Lists what a move must not leave behind.
+const LEFT: &str = "find /run/brant/dumps /run/brant/images /run/brant/journal /sys/fs/cgroup/brant/jobs \
+                    /sys/fs/cgroup/brant/capsules -mindepth 1 -maxdepth 1 2>/dev/null | grep -v '/cgroup[.]' | \
+                    grep -v '/[a-z]*[.][a-z.]*$' || true";
 /// A move, and what `pgrep` needs to find it.
 const MOVE: Duration = Duration::from_secs(10);
 
@@ -40,7 +46,7 @@ pub(super) fn run(case: &Case, nodes: &[Node], patience: Patience, moments: &mut
     tracing::debug!("left alone, it took {:.1} s", alone.as_secs_f64());
     let running = start(case, home, "moved", false, within);
     let mut pauses = || if case.at_random { moments.pauses(case.times, alone) } else { Vec::new() };
-    let moved = moves(case, home, &names, patience, &running, &mut pauses);
+    let moved = moves(case, nodes, &names, patience, &running, &mut pauses);
     home.shell(USER, &format!("touch {FOLDER}/{}/moved/moved", case.name))?;
     if let Err(error) = &moved {
         // It goes on where it is; its end is awaited all the same, so that the next case has the node for itself.
@@ -96,15 +102,19 @@ enum Moves {
 
 fn moves(
     case: &Case,
-    home: &Node,
+    machines: &[Node],
     nodes: &[String],
     patience: Patience,
     running: &JoinHandle<Result<()>>,
     pauses: &mut dyn FnMut() -> Vec<Duration>,
 ) -> Result<Moves> {
+    let home = &machines[0];
     let mut frozen = Vec::new();
     for (number, pattern) in case.moved.iter().enumerate() {
         let pid = find(home, pattern, patience, || running.is_finished())?;
+        for fault in &case.faults {
+            fail(machines, fault, &pid, &nodes[0], patience)?;
+        }
         let pauses = pauses();
         for time in 0..case.times as usize {
             let stop = number + time;
@@ -130,6 +140,39 @@ fn moves(
         Some(obstacle) => bail!("it moved, though `{obstacle}` should have kept it"),
         None => Ok(Moves::Made(frozen)),
     }
+}
+
+/// Has a move fail where it is told to; afterwards all daemons are there again, and nothing of the move is left.
+fn fail(machines: &[Node], fault: &str, pid: &str, to: &str, patience: Patience) -> Result<()> {
+    let (whose, place) =
+        fault.split_once(' ').with_context(|| format!("understanding the fault `{fault}`"))?;
+    let home = &machines[0];
+    let target =
+        machines.iter().find(|node| node.shell(ROOT, "hostname").is_ok_and(|name| name.trim() == to));
+    let target = target.context("finding the node that the program is to go to")?;
+    let node = if whose == "home" { home } else { target };
+    node.shell(ROOT, &format!("echo {place} > {FAULT}"))?;
+    // The daemon that is asked may be the one that ends.
+    home.shell_within(
+        ROOT,
+        &format!("brant migrate --json {pid} {to} 2>&1 || true"),
+        b"",
+        patience.of(MOVE),
+    )?;
+    let happened = node.shell(ROOT, &format!("test -e {FAULT} && echo no || echo yes"))?;
+    if happened.trim() != "yes" {
+        bail!("the fault `{fault}` has not happened");
+    }
+    patience.wait(MOVE, || {
+        for node in [home, target] {
+            node.shell(ROOT, "brant ps --json")?;
+            let left = node.shell(ROOT, LEFT)?;
+            if !left.trim().is_empty() {
+                bail!("after the fault `{fault}` something is left on {}: {}", node.name, left.trim());
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Waits until the program is there.

@@ -34,6 +34,7 @@ pub fn judge(facts: &TreeFacts) -> Result<Migratable, Obstacle> {
             }
         }
     }
+    ties.check_memory()?;
     let streams = ties.streams(&facts.outside_pipes)?;
     Ok(Migratable {
         pid: leader,
@@ -77,6 +78,7 @@ fn judge_process(facts: &ProcessFacts, leads: bool) -> Result<(), Obstacle> {
 struct Ties {
     terminal: Option<String>,
     named_memory: BTreeSet<String>,
+    open_memory: BTreeMap<String, i32>,
     shared_files: Vec<SharedFile>,
     /// Each file, and whose open file it is where others write to it meanwhile.
     files: BTreeMap<String, Option<(i32, i32)>>,
@@ -119,7 +121,9 @@ impl Ties {
             }
             Opened::File { path, .. } => self.note_use(path, None, number)?,
             Opened::Fifo { .. } => {}
-            Opened::Memory { path, .. } => self.keep_memory(path)?,
+            Opened::Memory { path, .. } => {
+                self.open_memory.insert(path.clone(), number);
+            }
             Opened::Terminal(name) => match &self.terminal {
                 Some(other) if other != name => {
                     return Err(Obstacle::TwoTerminals(other.clone(), name.clone()));
@@ -162,6 +166,17 @@ impl Ties {
                 let with = written_by.or(before).map_or(0, |(with, _)| with);
                 Err(Obstacle::Shared { number, path: path.to_owned(), with })
             }
+        }
+    }
+
+    /// Memory with a name that is only read and written like a file is a file, whose reader may come later.
+    fn check_memory(&self) -> Result<(), Obstacle> {
+        let named = |path: &&String| path.starts_with("/dev/shm/") && !path.ends_with(" (deleted)");
+        let mapped =
+            |path: &str| self.named_memory.iter().any(|name| path.strip_prefix("/dev/shm/") == Some(name));
+        match self.open_memory.iter().find(|(path, _)| named(path) && !mapped(path)) {
+            Some((path, number)) => Err(Obstacle::ForeignMount { number: *number, path: path.clone() }),
+            None => Ok(()),
         }
     }
 

@@ -111,6 +111,7 @@ fn each_obstacle_of_a_descriptor_is_named() {
         (Opened::Other("anon_inode:[bpf]".to_owned()), "other"),
         (file(Some(GOES_ON), None), "shared_file"),
         (Opened::Memory { path: path(), shared_with: Some(7) }, "shared_file"),
+        (Opened::Memory { path: "/dev/shm/out".to_owned(), shared_with: None }, "foreign_mount"),
         (Opened::EventLoop { shared_with: Some(7) }, "shared_file"),
         (Opened::Fifo { path: path(), shared_with: Some(7) }, "shared_file"),
         (file(None, Some(big)), "deleted_file"),

@@ -136,6 +136,27 @@ impl Capsule {
     }
 }
 
+/// Ends the capsules of an earlier daemon: no guest outlives the daemon that hosts it.
+pub fn end_leftovers() {
+    let capsules = Cgroup::at(crate::inspect::CAPSULES);
+    for name in capsules.children().unwrap_or_default() {
+        if let Err(error) = end(&capsules.child(&name)) {
+            tracing::warn!("ending a capsule of an earlier daemon: {error:#}");
+        }
+    }
+}
+
+/// Kills all that is in a capsule's group, and removes the group.
+fn end(group: &Cgroup) -> Result<()> {
+    group.kill().context("killing")?;
+    group.wait_empty(Duration::from_secs(10)).context("waiting for the end")?;
+    let work = group.child(WORK);
+    if work.path().exists() {
+        work.remove().context("removing the group of the process")?;
+    }
+    group.remove().context("removing the capsule's group")
+}
+
 impl Drop for Capsule {
     fn drop(&mut self) {
         if let Err(error) = self.group.kill() {
@@ -144,13 +165,7 @@ impl Drop for Capsule {
         if let Some(init) = self.init.take() {
             init.kill();
         }
-        let work = self.group.child(WORK);
-        if let Err(error) = self
-            .group
-            .wait_empty(Duration::from_secs(10))
-            .and_then(|()| work.remove())
-            .and_then(|()| self.group.remove())
-        {
+        if let Err(error) = end(&self.group) {
             tracing::warn!("removing a capsule: {error:#}");
         }
     }

@@ -1,7 +1,7 @@
 //! Receiving a process's image into this node's memory.
 
 use super::flat::FlatImage;
-use crate::link::SILENCE;
+use crate::link::{SILENCE, WORD_EVERY};
 use crate::wire;
 use anyhow::{Context, Result, bail};
 use brant_migration::pagemap::PAGE;
@@ -11,6 +11,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// Where images lie, in memory; only root may look.
 const IMAGES: &str = "/run/brant/images";
@@ -64,12 +65,24 @@ pub fn remove_leftovers() {
 }
 
 /// Takes rounds of memory, then files, until the home node says that all is sent.
-pub(super) fn receive(link: &mut TcpStream, offer: &Offer, images: &Images) -> Result<()> {
+///
+/// `home` is the home node, where that is not the sender: it wants to hear something meanwhile.
+pub(super) fn receive(
+    link: &mut TcpStream,
+    offer: &Offer,
+    images: &Images,
+    mut home: Option<&mut TcpStream>,
+) -> Result<()> {
+    let mut said = Instant::now();
     link.set_read_timeout(Some(SILENCE)).context("setting up the link")?;
     // What was negotiated bounds what is taken.
     let mut budget = (offer.resident_kib << 10) * 2 + SLACK;
     let mut flat = FlatImage::new(&images.folder, budget / PAGE);
     loop {
+        if let Some(home) = home.as_mut().filter(|_| said.elapsed() >= WORD_EVERY) {
+            said = Instant::now();
+            wire::send(home, &FromTarget::StillHere).context("speaking to the home node")?;
+        }
         match wire::receive(link).context("receiving an image")? {
             Some(ToTarget::Pages { owner, runs }) => flat.take(owner, &runs, link)?,
             Some(ToTarget::RoundOver) => {

@@ -21,10 +21,12 @@ mod relay;
 
 pub use arrivals::Arrivals;
 
+pub use self::capsule::end_leftovers;
 pub use self::image::remove_leftovers;
 
 use self::capsule::Capsule;
 use self::image::Images;
+use crate::fault::Place;
 use crate::home::Daemon;
 use crate::{link, wire};
 use anyhow::{Context, Result, bail};
@@ -90,12 +92,16 @@ fn host(daemon: &Daemon, stream: TcpStream) -> Result<()> {
     };
     let arrival = daemon.arrivals.expect(offer.session);
     wire::send(&mut link, &FromTarget::Accepted).context("accepting a process")?;
+    Place::Accepted.pass();
     let received = if offer.moves_on {
-        arrival.wait(&mut link).and_then(|mut link| image::receive(&mut link, &offer, &images))
+        arrival
+            .wait(&mut link)
+            .and_then(|mut images_link| image::receive(&mut images_link, &offer, &images, Some(&mut link)))
     } else {
-        image::receive(&mut link, &offer, &images)
+        image::receive(&mut link, &offer, &images, None)
     };
     drop(arrival);
+    Place::Received.pass();
     if let Err(error) = received {
         let _home_gone = wire::send(&mut link, &FromTarget::Failed(format!("{error:#}")));
         return Err(error);

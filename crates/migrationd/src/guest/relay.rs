@@ -161,7 +161,7 @@ impl Outward<'_> {
         });
         self.departure.clear();
         if let Err(error) = sent {
-            wire::send(&mut &self.capsule.control, &ToTarget::Stay).context("speaking to the capsule")?;
+            // The home node decides, and says so: it goes on here, unless the next node has it after all.
             self.say(&FromTarget::DepartureFailed(format!("{error:#}")))?;
         }
         Ok(())

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 /// How long the kernel may take to stop or start processes.
-const SOON: Duration = Duration::from_secs(10);
+pub(super) const SOON: Duration = Duration::from_secs(10);
+/// The leader's own group is called after its tree's.
+pub(super) const LEADER: &str = "leader";
 /// How often a tree is looked at until it has stopped growing out of its group.
 const LOOKS: usize = 100;
 
@@ -98,7 +100,7 @@ impl Frozen {
     }
 
     fn apart(&self) -> Cgroup {
-        Cgroup::at(self.group.path().with_extension("leader"))
+        Cgroup::at(self.group.path().with_extension(LEADER))
     }
 
     fn let_go(&mut self) {
@@ -130,17 +132,5 @@ impl Frozen {
 impl Drop for Frozen {
     fn drop(&mut self) {
         self.let_go();
-    }
-}
-
-/// Lets processes run again that an earlier daemon left frozen; none of them had been given away.
-pub fn thaw_leftovers() {
-    let jobs = Cgroup::at(JOBS);
-    for name in jobs.children().unwrap_or_default() {
-        let group = jobs.child(&name);
-        tracing::warn!(group = %group.path().display(), "letting a process run that a move had left frozen");
-        if let Err(error) = group.thaw(SOON) {
-            tracing::error!("thawing a process: {error:#}");
-        }
     }
 }

@@ -11,13 +11,14 @@ mod memory;
 mod pages;
 mod pipes;
 mod precopy;
+mod recovery;
 mod source;
 mod takeover;
 
 pub use dump::remove_leftovers;
-pub use frozen::thaw_leftovers;
 pub(crate) use keeper::Event;
 pub use precopy::can_track_memory;
+pub use recovery::recover;
 
 use crate::guest::Arrivals;
 use crate::node::Node;

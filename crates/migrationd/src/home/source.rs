@@ -7,8 +7,9 @@ use super::keeper::{Beginning, Greeting, Keeper, Waiting};
 use super::memory;
 use super::pipes::Pipes;
 use super::precopy;
-use super::takeover::Redirected;
+use super::takeover::{Redirected, Was};
 use super::{Daemon, Stayed};
+use crate::fault::Place;
 use crate::inspect::{self, Summary};
 use crate::{link, wire};
 use anyhow::{Context, Result, anyhow, bail};
@@ -113,6 +114,7 @@ fn attempt(
     let this = Attempt { session, migratable: &migratable, summary: &summary, to, clock: Instant::now() };
     let offered = Move::offered(this.now());
     let (mut link, offer, negotiated) = this.negotiate(daemon, offered)?;
+    Place::Negotiated.pass();
     let undone = |doing| move |source: anyhow::Error| Stayed::Undone { doing, source };
     // From here to the commit, every way out drops `link`, and with that the target forgets what it was sent; and it
     // drops `frozen`, where there is one, and with that the process runs on at home.
@@ -122,9 +124,11 @@ fn attempt(
     let mut rounds = precopy::run(&mut image, pid, running_kib, &mut link)
         .map_err(undone("copying its memory while it runs"))?;
     let negotiated = negotiated.precopied(this.now());
+    Place::Precopied.pass();
     let began = this.now();
     let frozen = Frozen::freeze(pid, session).map_err(undone("freezing it"))?;
     let moving = negotiated.frozen(began, this.now());
+    Place::Frozen.pass();
     // Frozen, it cannot change any more: what it opened since it was looked at is seen now.
     let now = inspect::migratable(pid)?;
     if !now.has_the_ties_of(&migratable) {
@@ -135,6 +139,7 @@ fn attempt(
     let dumping = this.now();
     let last = image.make(pid, frozen.group(), &mut link).map_err(undone("making its image"))?;
     let moving = moving.dumped(this.now());
+    Place::Dumped.pass();
     rounds.push(Round { pages: last.pages, bytes: last.bytes, took: this.now().saturating_sub(dumping) });
     memory::send(&mut link, &now.named_memory).map_err(undone("sending its shared memory"))?;
     let others = image.send(&mut link).map_err(undone("sending its image"))?;
@@ -143,9 +148,14 @@ fn attempt(
     let waiting = Waiting::listen(pid).map_err(undone("preparing for its deputy"))?;
     wait_restored(&mut link).map_err(undone("restoring it on the target"))?;
     let moving = moving.restored(this.now());
-    let redirected = Redirected::prepare(&frozen, pid, &summary.arguments, now.stopped)
+    Place::Restored.pass();
+    let was = Was::look(pid).map_err(undone("looking at what it does"))?;
+    let journal = Journal::redirecting(session, &was).map_err(undone("writing what it is"))?;
+    let redirected = was
+        .redirect(&frozen, &summary.arguments, now.stopped)
         .map_err(undone("putting its deputy in its place"))?;
-    let (moving, journal) = this.commit(moving, redirected, &frozen)?;
+    Place::Redirected.pass();
+    let moving = this.commit(moving, redirected, &journal, &frozen)?;
     drop(image);
     memory::remove(&now.named_memory);
     let resumed = this.resume(moving, &mut link).map_err(|source| Stayed::LostOnTheWay { source });
@@ -217,25 +227,32 @@ impl Attempt<'_> {
         })
     }
 
-    /// The only point of decision. Before it, the journal says nothing and the process is what it was; after it, the
-    /// task is the deputy, and only the target may run the process.
+    /// The only point of decision: until the task is the deputy, it is put back whatever happens; from then on only
+    /// the target may run the process. One that Ctrl-Z has stopped becomes the deputy later, so its record decides.
     fn commit(
         &self,
         moving: Move<RestoredStopped>,
         redirected: Redirected,
+        journal: &Journal,
         frozen: &Frozen,
-    ) -> Result<(Move<Committed>, Journal), Stayed> {
+    ) -> Result<Move<Committed>, Stayed> {
         let undone = |source: anyhow::Error| Stayed::Undone { doing: "committing the move", source };
-        let journal = match Journal::commit(self.session, self.migratable.pid(), &self.to.name) {
-            Ok(journal) => journal,
-            Err(error) => {
+        let record = || journal.commit(self.migratable.pid(), &self.to.name);
+        if redirected.is_stopped() {
+            if let Err(error) = record() {
                 redirected.undo().map_err(undone)?;
                 return Err(undone(error));
             }
-        };
-        redirected.become_deputy(frozen).map_err(undone)?;
+            redirected.become_deputy(frozen).map_err(undone)?;
+        } else {
+            redirected.become_deputy(frozen).map_err(undone)?;
+            // The deputy itself tells as much to a daemon that has to start anew.
+            if let Err(error) = record() {
+                tracing::warn!("writing that a process has moved: {error:#}");
+            }
+        }
         frozen.end_descendants();
-        Ok((moving.commit(self.now()), journal))
+        Ok(moving.commit(self.now()))
     }
 
     /// Lets the target run it. What the process says before the target has said that it runs is kept for the deputy.
@@ -277,8 +294,13 @@ pub(super) fn accepted(link: &TcpStream, to: &NodeView, offer: Offer) -> Result<
 fn wait_restored(link: &mut TcpStream) -> Result<()> {
     loop {
         match wire::receive(link).context("waiting for the target")? {
-            Some(FromTarget::RestoredStopped) => return Ok(()),
-            Some(FromTarget::StillHere) => {}
+            // The target wants to hear something, too: it gives a home node up that is silent, also during the commit.
+            Some(FromTarget::RestoredStopped) => {
+                return wire::send(link, &ToTarget::StillHere).context("answering the target");
+            }
+            Some(FromTarget::StillHere) => {
+                wire::send(link, &ToTarget::StillHere).context("answering the target")?;
+            }
             Some(FromTarget::Failed(why)) => bail!("the target says: {why}"),
             None => bail!("the target hung up"),
             Some(other) => bail!("did not expect {other:?}"),

@@ -3,7 +3,7 @@
 use super::frozen::Frozen;
 use crate::inspect::{self, DEPUTY};
 use anyhow::{Context, Result, bail};
-use brant_sys::ptrace::{Before, Held, Program};
+use brant_sys::ptrace::{BEFORE_LENGTH, Before, Held, Program};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,60 +12,110 @@ const MOST_ARGUMENTS: usize = 32 << 10;
 /// How long the execve may take once the process is thawed.
 const SOON: Duration = Duration::from_secs(10);
 
+/// What a frozen process was before it was redirected: each of its threads, the first one first.
+pub(super) struct Was {
+    pid: i32,
+    threads: Vec<(i32, Before)>,
+}
+
 /// A frozen process whose next act is to become the deputy.
 pub(super) struct Redirected {
-    pid: i32,
-    before: Before,
-    /// The process's other threads, parked: the execve ends them.
-    parked: Vec<(i32, Before)>,
+    was: Was,
     stopped: bool,
 }
 
-impl Redirected {
-    /// Redirects it and lets go; it stays frozen, apart from its descendants. Whoever dies now, a thaw makes it the
-    /// deputy and runs nothing else.
-    pub(super) fn prepare(frozen: &Frozen, pid: i32, arguments: &[Vec<u8>], stopped: bool) -> Result<Self> {
-        frozen.set_leader_apart()?;
-        let maps =
-            std::fs::read_to_string(format!("/proc/{pid}/maps")).context("reading the process's mappings")?;
+impl Was {
+    /// Looks at it; nothing is changed.
+    pub(super) fn look(pid: i32) -> Result<Self> {
+        let maps = maps(pid)?;
         let code = Region::find(&maps, |line| line.contains(" r-xp ") && line.contains('/'))
             .context("finding the process's code")?;
-        let stack =
-            Region::find(&maps, |line| line.ends_with("[stack]")).context("finding the process's stack")?;
-        let fits = arguments.iter().map(|argument| argument.len() + 9).sum::<usize>() <= MOST_ARGUMENTS;
-        let arguments = if fits { arguments } else { &arguments[..1] };
-        let held = Held::seize(pid, pid).context("taking hold of the process")?;
-        let program = Program { path: DEPUTY, arguments };
-        let before = held.redirect(&program, code.start, stack.start).context("redirecting the process")?;
-        held.release().context("letting go of the process")?;
-        let mut redirected = Self { pid, before, parked: Vec::new(), stopped };
-        if let Err(error) = redirected.park_threads() {
+        let look = |thread: i32| {
+            let held = Held::seize(pid, thread).context("taking hold of a thread")?;
+            let before = held.look(code.start).context("looking at a thread")?;
+            held.release().context("letting go of a thread")?;
+            Ok((thread, before))
+        };
+        let threads = inspect::threads(pid).into_iter().map(look).collect::<Result<Vec<_>>>()?;
+        if threads.first().is_none_or(|(first, _)| *first != pid) {
+            bail!("the process has no first thread any more");
+        }
+        Ok(Self { pid, threads })
+    }
+
+    /// Makes its next act to become the deputy, and lets go; it stays frozen, apart from its descendants. Whoever dies
+    /// now, a thaw makes it the deputy and runs nothing else.
+    pub(super) fn redirect(
+        self,
+        frozen: &Frozen,
+        arguments: &[Vec<u8>],
+        stopped: bool,
+    ) -> Result<Redirected> {
+        frozen.set_leader_apart()?;
+        let redirected = Redirected { was: self, stopped };
+        if let Err(error) = redirected.was.change(arguments) {
             redirected.undo()?;
             return Err(error);
         }
         Ok(redirected)
     }
 
-    fn park_threads(&mut self) -> Result<()> {
-        for thread in inspect::threads(self.pid).into_iter().filter(|thread| *thread != self.pid) {
-            let held = Held::seize(self.pid, thread).context("taking hold of a thread")?;
-            let before = held.park(&self.before).context("parking a thread")?;
-            self.parked.push((thread, before));
+    fn change(&self, arguments: &[Vec<u8>]) -> Result<()> {
+        let stack = Region::find(&maps(self.pid)?, |line| line.ends_with("[stack]"))
+            .context("finding the process's stack")?;
+        let fits = arguments.iter().map(|argument| argument.len() + 9).sum::<usize>() <= MOST_ARGUMENTS;
+        let arguments = if fits { arguments } else { &arguments[..1] };
+        for (thread, before) in &self.threads {
+            let held = Held::seize(self.pid, *thread).context("taking hold of a thread")?;
+            if *thread == self.pid {
+                let program = Program { path: DEPUTY, arguments };
+                held.redirect(before, &program, stack.start).context("redirecting the process")?;
+            } else {
+                held.park(before).context("parking a thread")?;
+            }
             held.release().context("letting go of a thread")?;
         }
         Ok(())
     }
 
-    /// Undoes it; the process is frozen, and is what it was.
-    pub(super) fn undo(self) -> Result<()> {
-        for (thread, before) in &self.parked {
+    /// Puts the frozen process back; it is what it was.
+    pub(super) fn put_back(&self) -> Result<()> {
+        for (thread, before) in self.threads.iter().rev() {
             let held = Held::seize(self.pid, *thread).context("taking hold of a thread again")?;
-            held.unpark(before).context("putting a thread back")?;
+            if *thread == self.pid { held.restore(before) } else { held.unpark(before) }
+                .context("putting a thread back")?;
             held.release().context("letting go of a thread")?;
         }
-        let held = Held::seize(self.pid, self.pid).context("taking hold of the process again")?;
-        held.restore(&self.before).context("putting the process back")?;
-        held.release().context("letting go of the process")
+        Ok(())
+    }
+
+    /// As bytes, for the journal.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let thread =
+            |(thread, before): &(i32, Before)| [&thread.to_ne_bytes()[..], &before.to_bytes()].concat();
+        self.threads.iter().flat_map(thread).collect()
+    }
+
+    /// From the journal.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let thread = |part: &[u8]| {
+            let (thread, before) = part.split_at_checked(4)?;
+            Some((i32::from_ne_bytes(thread.try_into().ok()?), Before::from_bytes(before)?))
+        };
+        let threads = bytes.chunks(4 + BEFORE_LENGTH).map(thread).collect::<Option<Vec<_>>>()?;
+        Some(Self { pid: threads.first()?.0, threads })
+    }
+}
+
+impl Redirected {
+    /// Whether it will become the deputy only when somebody continues it.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Undoes it; the process is frozen, and is what it was.
+    pub(super) fn undo(self) -> Result<()> {
+        self.was.put_back()
     }
 
     /// Thaws it and waits until it is the deputy. Should the kernel have refused the execve, the process spins on one
@@ -78,7 +128,7 @@ impl Redirected {
             return Ok(());
         }
         let start = Instant::now();
-        let exe = format!("/proc/{}/exe", self.pid);
+        let exe = format!("/proc/{}/exe", self.was.pid);
         loop {
             match std::fs::read_link(&exe) {
                 Ok(path) if path == Path::new(DEPUTY) => return Ok(()),
@@ -95,6 +145,10 @@ impl Redirected {
         self.undo()?;
         bail!("the kernel did not let the process become its deputy")
     }
+}
+
+fn maps(pid: i32) -> Result<String> {
+    std::fs::read_to_string(format!("/proc/{pid}/maps")).context("reading the process's mappings")
 }
 
 struct Region {

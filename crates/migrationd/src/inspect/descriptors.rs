@@ -1,5 +1,6 @@
 //! What is behind a process's descriptors, and who outside shares it.
 
+use super::Stat;
 use super::holders::{Holder, Holders, OpenInfo, open_descriptors};
 use super::memory::{Mounts, is_memory_file, on_foreign_mount};
 use super::sleep::waits_for_a_child;
@@ -48,7 +49,8 @@ impl<'a> Looker<'a> {
             return Opened::Memory { path: target.to_owned(), shared_with };
         }
         if let Some(device) = device(target) {
-            return device;
+            let another = matches!(device, Opened::Terminal(_)) && !is_own_terminal(holder);
+            return if another { Opened::Device(target.to_owned()) } else { device };
         }
         if !target.starts_with('/') {
             return Opened::Other(target.to_owned());
@@ -66,7 +68,12 @@ impl<'a> Looker<'a> {
             let shared_with = self.holders.user_of_file(target, holder);
             return Opened::Fifo { path: target.to_owned(), shared_with };
         }
-        let (shared, only_writes) = (self.shared(target, holder), info.only_writes());
+        let only_writes = info.only_writes();
+        // Where several append, each one's end is where the others have come to: that is known at home only.
+        let appends_with = || self.holders.writer_of_file(target, holder).filter(|_| info.appends());
+        let shared = self
+            .shared(target, holder)
+            .or_else(|| appends_with().map(|Holder { pid, number }| Sharer { pid, number, waits: false }));
         let nameless = |meta: Metadata| Nameless { linked: meta.nlink() > 0, kib: meta.len().div_ceil(1024) };
         match target.strip_suffix(" (deleted)") {
             Some(path) => {
@@ -140,6 +147,18 @@ pub(super) fn outside_ends<'a>(
 
 fn numbered(target: &str, kind: &str) -> Option<u64> {
     target.strip_prefix(kind)?.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+}
+
+/// Whether it is the terminal of the process's own session, which its deputy can open.
+fn is_own_terminal(holder: Holder) -> bool {
+    let terminal = Stat::read(holder.pid).and_then(|stat| stat.field(7));
+    let meta = fs::metadata(format!("/proc/{}/fd/{}", holder.pid, holder.number)).ok();
+    // proc_pid_stat(5): the minor number is in bits 31 to 20 and 7 to 0, the major one in 15 to 8.
+    let number = meta.map(|meta| {
+        let (major, minor) = (rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev()));
+        u64::from((minor & 0xff) | ((major & 0xff) << 8) | ((minor & !0xff) << 12))
+    });
+    number.is_some() && number == terminal
 }
 
 fn device(target: &str) -> Option<Opened> {

@@ -56,12 +56,21 @@ impl Holders {
 
     /// A process that stays and has the same file open, however it came by it.
     pub(super) fn user_of_file(&self, target: &str, holder: Holder) -> Option<i32> {
+        self.users_of_file(target, holder).next().map(|other| other.pid)
+    }
+
+    /// A process that stays and has opened the same file for writing, by itself.
+    pub(super) fn writer_of_file(&self, target: &str, holder: Holder) -> Option<Holder> {
+        self.users_of_file(target, holder).find(|other| OpenInfo::read(*other).writes())
+    }
+
+    fn users_of_file(&self, target: &str, holder: Holder) -> impl Iterator<Item = Holder> + '_ {
         let identity = |holder: Holder| {
             let meta = fs::metadata(format!("/proc/{}/fd/{}", holder.pid, holder.number)).ok()?;
             Some((meta.dev(), meta.ino()))
         };
-        let wanted = identity(holder)?;
-        self.outside(target).find(|other| identity(*other) == Some(wanted)).map(|other| other.pid)
+        let wanted = identity(holder);
+        self.outside(target).filter(move |other| wanted.is_some() && identity(*other) == wanted)
     }
 }
 
@@ -112,6 +121,11 @@ impl OpenInfo {
     /// Whether it is open for writing only.
     pub(super) fn only_writes(self) -> bool {
         self.flags & 3 == 1
+    }
+
+    /// Whether everything that is written goes to the end: `O_APPEND`.
+    pub(super) fn appends(self) -> bool {
+        self.flags & 0o2000 != 0
     }
 
     /// Whether it keeps packets apart: `O_DIRECT` on a pipe.

@@ -3,7 +3,11 @@
 use super::holders::{Holders, processes};
 use brant_migration::obstacle::facts::Mapping;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+
+/// The most that shared memory with a name may be to move along, bytes.
+const MOST_NAMED: u64 = 64 << 20;
 
 /// The mounts that a process sees.
 #[derive(Debug, Default)]
@@ -64,14 +68,14 @@ impl<'a> Line<'a> {
 }
 
 /// The mappings of a process that need a word.
-pub(super) fn mappings(pid: i32, holders: &Holders) -> Vec<Mapping> {
+pub(super) fn mappings(pid: i32, user: u32, holders: &Holders) -> Vec<Mapping> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
     let mut found: Vec<Mapping> = Vec::new();
     for line in maps.lines().filter_map(Line::parse).filter(|line| !line.path.is_empty()) {
         let mapping = if line.path.starts_with("/SYSV") {
             Some(Mapping::SystemV)
         } else if line.shared && (line.writable || is_memory_file(line.path)) {
-            shared(&line, holders)
+            shared(&line, user, holders)
         } else if !line.path.starts_with('[') && !is_memory_file(line.path) && on_foreign_mount(line.path) {
             let anonymous = line.path == "/dev/zero (deleted)" || line.path == "/dev/zero";
             (!anonymous).then(|| Mapping::ForeignMount(line.path.to_owned()))
@@ -84,7 +88,7 @@ pub(super) fn mappings(pid: i32, holders: &Holders) -> Vec<Mapping> {
 }
 
 /// Shared memory is no obstacle where all who share it move.
-fn shared(line: &Line<'_>, holders: &Holders) -> Option<Mapping> {
+fn shared(line: &Line<'_>, user: u32, holders: &Holders) -> Option<Mapping> {
     let mapped_by = processes().filter(|pid| !holders.is_member(*pid)).find(|pid| {
         let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
         maps.lines().filter_map(Line::parse).any(|other| other.shared && other.file == line.file)
@@ -95,11 +99,27 @@ fn shared(line: &Line<'_>, holders: &Holders) -> Option<Mapping> {
     }
     let named = line.path.starts_with("/dev/shm/") && !line.path.ends_with(" (deleted)");
     if named {
-        return Some(Mapping::Named(line.path.to_owned()));
+        // It is removed here when it moves, so it has to be the owner's own; and it moves while the process stands still.
+        let fits = fs::metadata(line.path).is_ok_and(|meta| meta.uid() == user && meta.len() <= MOST_NAMED);
+        let path = line.path.to_owned();
+        return Some(if fits { Mapping::Named(path) } else { Mapping::ForeignMount(path) });
     }
     let foreign =
         on_foreign_mount(line.path) && !is_memory_file(line.path) && !line.path.starts_with("/dev/zero");
     foreign.then(|| Mapping::ForeignMount(line.path.to_owned()))
+}
+
+/// Whether this user has System V semaphores or message queues: nothing tells which of his processes use them.
+pub(super) fn has_system_v(user: u32) -> bool {
+    let owns = |file: &str, columns: [usize; 2]| {
+        let table = fs::read_to_string(format!("/proc/sysvipc/{file}")).unwrap_or_default();
+        table.lines().skip(1).any(|line| {
+            let words: Vec<&str> = line.split_ascii_whitespace().collect();
+            columns.iter().any(|column| words.get(*column).is_some_and(|word| word.parse() == Ok(user)))
+        })
+    };
+    // Owner and creator.
+    owns("sem", [4, 6]) || owns("msg", [7, 9])
 }
 
 #[cfg(test)]
@@ -125,6 +145,6 @@ mod tests {
     #[test]
     fn memory_that_this_test_shares_with_nobody_is_no_obstacle() {
         let me = i32::try_from(std::process::id()).unwrap();
-        assert_eq!(mappings(me, &Holders::scan(&[me])), []);
+        assert_eq!(mappings(me, 0, &Holders::scan(&[me])), []);
     }
 }

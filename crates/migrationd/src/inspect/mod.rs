@@ -8,7 +8,7 @@ mod sockets;
 mod tree;
 
 pub use sleep::sleeps_until_a_time;
-pub use tree::{members, threads};
+pub use tree::{ancestors, members, threads};
 
 use brant_migration::balancer::Candidate;
 use brant_migration::obstacle::{Migratable, Obstacle, judge};

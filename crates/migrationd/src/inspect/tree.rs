@@ -2,9 +2,9 @@
 
 use super::descriptors::{Looker, outside_ends};
 use super::holders::Holders;
-use super::memory::{Mounts, mappings, on_foreign_mount};
+use super::memory::{Mounts, has_system_v, mappings, on_foreign_mount};
 use super::{CAPSULES, DEPUTY, JOBS, SESSIONS, Stat, hexadecimal, numbers};
-use brant_migration::obstacle::facts::{ProcessFacts, TreeFacts};
+use brant_migration::obstacle::facts::{Mapping, ProcessFacts, TreeFacts};
 use brant_sys::cgroup::Cgroup;
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,7 @@ pub fn members(leader: i32) -> Vec<i32> {
 }
 
 /// Parent, grandparent and so on, without PID 1.
-pub(super) fn ancestors(pid: i32) -> Vec<i32> {
+pub fn ancestors(pid: i32) -> Vec<i32> {
     let parent = |pid: i32| Stat::read(pid).and_then(|stat| i32::try_from(stat.field(4)?).ok());
     std::iter::successors(parent(pid), |pid| parent(*pid)).take_while(|pid| *pid > 1).collect()
 }
@@ -93,7 +93,7 @@ fn process(pid: i32, looker: &Looker<'_>, holders: &Holders) -> Option<ProcessFa
         own_root: first_ended || link("root") == Path::new("/"),
         strange_folder: strange.then_some(folder),
         descriptors: looker.descriptors(pid),
-        mappings: mappings(pid, holders),
+        mappings: if has_system_v(uid(0)) { vec![Mapping::SystemV] } else { mappings(pid, uid(0), holders) },
         away: link("exe") == Path::new(DEPUTY),
         guest: group.starts_with(CAPSULES),
     })

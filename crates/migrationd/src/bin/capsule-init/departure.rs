@@ -85,11 +85,18 @@ pub(crate) fn dump(pid: i32, streams: &mut Streams, pipes: &Pipes) -> Result<Dep
         anyhow::Error::from(error).context(format!("CRIU says: {}", criu::errors(&folder.join("dump.log"))))
     })?;
     let departed = Departed { lay_in_pipes: pipes.read_inward()?, on_the_way: streams.take_unwritten() };
+    if let Err(error) = pack(&departed, streams, pipes, folder) {
+        departed.undo(streams, pipes)?;
+        return Err(error);
+    }
+    Ok(departed)
+}
+
+fn pack(departed: &Departed, streams: &Streams, pipes: &Pipes, folder: &Path) -> Result<()> {
     let unread = departed.lay_in_pipes.iter().chain(&departed.on_the_way).cloned().collect();
     let luggage = Luggage { pipes: pipes.inodes(), unread, ended: streams.ended() };
     let packed = postcard::to_allocvec(&luggage).context("writing down what goes along")?;
-    std::fs::write(folder.join(LUGGAGE), packed).context("packing what goes along")?;
-    Ok(departed)
+    std::fs::write(folder.join(LUGGAGE), packed).context("packing what goes along")
 }
 
 impl Departed {

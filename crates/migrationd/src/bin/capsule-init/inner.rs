@@ -22,6 +22,7 @@ use crate::streams::{self, Made, OnDemand, Pipes};
 use crate::terminal::Terminal;
 use anyhow::{Context, Result, bail};
 use brant_migration::protocol::{End, FromTarget, ToTarget};
+use brant_migrationd::criu;
 use brant_migrationd::guest::capsule::Setup;
 use brant_migrationd::outbox::Outbox;
 use brant_migrationd::streams::Streams;
@@ -65,6 +66,7 @@ struct Capsule {
     criu: Running,
     filler: Option<Running>,
     departs_when_filled: bool,
+    has_named_memory: bool,
     stage: Stage,
     end: Option<End>,
     wanted_input: bool,
@@ -118,6 +120,7 @@ fn begin(setup: &Setup, mut control: UnixStream) -> Result<Capsule> {
         criu,
         filler,
         departs_when_filled: false,
+        has_named_memory: !setup.named_memory.is_empty(),
         stage: Stage::Restoring,
         end: None,
         wanted_input: false,
@@ -195,13 +198,7 @@ impl Capsule {
                 _ => bail!("told to resume a process that is not held"),
             },
             ToTarget::Depart(_) => self.depart(),
-            ToTarget::Stay => match std::mem::replace(&mut self.stage, Stage::Running) {
-                Stage::Departed(departed) => {
-                    departed.undo(&mut self.streams, &self.pipes)?;
-                    departure::thaw()
-                }
-                _ => bail!("told to stay without having departed"),
-            },
+            ToTarget::Stay => self.stay(),
             ToTarget::Signal(signal) => members::deliver(self.pid, signal),
             ToTarget::SignalGroup(signal) => {
                 let group = members::of_group(&members::all(&self.helpers()), self.group);
@@ -228,6 +225,10 @@ impl Capsule {
         if !matches!(self.stage, Stage::Running) || self.end.is_some() {
             return self.say(&FromTarget::DepartureFailed("it is just ending".to_owned()));
         }
+        if self.has_named_memory {
+            let why = "shared memory with a name moves once only";
+            return self.say(&FromTarget::DepartureFailed(why.to_owned()));
+        }
         let dumped = departure::freeze().and_then(|()| {
             for word in self.streams.drain() {
                 self.say(&FromTarget::Stream(word))?;
@@ -243,6 +244,21 @@ impl Capsule {
             Err(error) => {
                 departure::thaw()?;
                 self.say(&FromTarget::DepartureFailed(format!("{error:#}")))
+            }
+        }
+    }
+
+    /// It does not leave after all; one that has not departed yet never will for that hop.
+    fn stay(&mut self) -> Result<()> {
+        self.departs_when_filled = false;
+        match std::mem::replace(&mut self.stage, Stage::Running) {
+            Stage::Departed(departed) => {
+                departed.undo(&mut self.streams, &self.pipes)?;
+                departure::thaw()
+            }
+            other => {
+                self.stage = other;
+                Ok(())
             }
         }
     }
@@ -292,10 +308,7 @@ impl Capsule {
             (Change::Exited(0), _) => bail!("CRIU ended without waiting"),
             (Change::Stopped(_) | Change::Continued, _) => Ok(()),
             (change, _) => {
-                let log =
-                    std::fs::read_to_string(format!("{}/restore.log", root::IMAGES)).unwrap_or_default();
-                let errors: Vec<&str> = log.lines().filter(|line| line.contains("Error")).collect();
-                let last = errors.iter().rev().take(6).rev().copied().collect::<Vec<_>>().join("; ");
+                let last = criu::errors(&Path::new(root::IMAGES).join("restore.log"));
                 bail!("CRIU did not restore it ({change:?}): {last}")
             }
         }

@@ -16,7 +16,7 @@ use std::os::fd::OwnedFd;
 /// Where CRIU's own descriptors for them begin; lower numbers would disturb `--shell-job`.
 const FIRST: i32 = 200;
 /// What a process that waits for several descriptors at once is given when a pipe is among them, bytes.
-const TASTE: u32 = 4096;
+const TASTE: u32 = 1;
 
 /// The process's ends, until CRIU has them.
 pub(crate) struct ProcessEnds {

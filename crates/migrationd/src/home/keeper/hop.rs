@@ -124,11 +124,15 @@ impl Keeper {
 
     /// From the next node. Only once it holds the process, and that is on record, is this one told to end it.
     pub(super) fn hear_next_host(&mut self, session: SessionId, word: FromTarget) -> Result<()> {
-        let Some(mut leg) = self.leg.take().filter(|leg| leg.offer.session == session) else { return Ok(()) };
+        if self.leg.as_ref().is_none_or(|leg| leg.offer.session != session) {
+            // A late word of a node that an earlier hop would have gone to.
+            return Ok(());
+        }
+        let Some(mut leg) = self.leg.take() else { return Ok(()) };
         match (word, leg.stage) {
             (FromTarget::RestoredStopped, Stage::Leaving(next)) => {
                 leg.times.step("sent and restored");
-                if let Err(error) = self.journal.moved_on(self.shown, self.offer.pid, &leg.hop.to.name) {
+                if let Err(error) = self.journal.commit(self.offer.pid, &leg.hop.to.name) {
                     leg.stage = Stage::Leaving(next);
                     self.leg = Some(leg);
                     return self.undo_hop("committing the move", error);
@@ -167,9 +171,10 @@ impl Keeper {
         self.offer.session = self.stay.session;
         self.stay.say(&ToTarget::Resume)?;
         // What it waited for there, it has to ask for here anew.
-        let mut deputy = &self.deputy;
-        let _killed = crate::wire::send(&mut deputy, &ToDeputy::WantsInput(false))
-            .and_then(|()| crate::wire::send(&mut deputy, &ToDeputy::Family(false)));
+        let _killed = self
+            .deputy
+            .send(ToDeputy::WantsInput(false))
+            .and_then(|()| self.deputy.send(ToDeputy::Family(false)));
         self.leg = Some(leg);
         Ok(())
     }
@@ -220,7 +225,7 @@ impl Keeper {
         }
     }
 
-    fn undo_hop(&mut self, doing: &'static str, source: anyhow::Error) -> Result<()> {
+    pub(super) fn undo_hop(&mut self, doing: &'static str, source: anyhow::Error) -> Result<()> {
         self.fail_hop(doing, source);
         self.stay.say(&ToTarget::Stay).context("letting the process go on where it is")?;
         self.go_on()

@@ -77,7 +77,7 @@ impl Waiting {
 impl Waiting {
     /// Waits for the deputy and greets it. One that is still stopped (Ctrl-Z) comes when it goes on.
     pub(in crate::home) fn meet(self, greeting: Greeting, link: &TcpStream) -> Result<UnixStream> {
-        let Greeting { pid, stopped, .. } = greeting;
+        let Greeting { pid, .. } = greeting;
         let mut deadline = Instant::now() + MEETING;
         loop {
             match self.listener.accept() {
@@ -94,7 +94,7 @@ impl Waiting {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error).context("waiting for the deputy"),
             }
-            if stopped && inspect::is_stopped(pid) {
+            if inspect::is_stopped(pid) {
                 wire::send(&mut &*link, &ToTarget::StillHere).context("speaking to the node where it is")?;
                 deadline = Instant::now() + MEETING;
             }

@@ -17,14 +17,16 @@ pub(in crate::home) use meeting::{Greeting, Waiting};
 use super::Daemon;
 use super::journal::Journal;
 use crate::link::{SILENCE, WORD_EVERY};
-use crate::wire;
+use crate::{inspect, wire};
 use anyhow::{Context, Result, anyhow, bail};
 use brant_migration::protocol::{FromDeputy, FromTarget, Offer, SessionId, ToDeputy, ToTarget};
+use brant_sys::process::SIGSTOP;
 use brant_types::migration::ProcessState;
 use hop::Leg;
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Instant;
 
 /// What a keeper hears.
 pub(crate) enum Event {
@@ -89,7 +91,7 @@ pub(in crate::home) struct Keeper {
     /// What is shown of the process is kept under its first stay.
     shown: SessionId,
     offer: Offer,
-    deputy: UnixStream,
+    deputy: Sender<ToDeputy>,
     stay: Stay,
     journal: Journal,
     events: Receiver<Event>,
@@ -97,7 +99,7 @@ pub(in crate::home) struct Keeper {
     /// What the deputy has said while the process was between two nodes.
     deferred: Vec<FromDeputy>,
     leg: Option<Leg>,
-    /// Whether it moved while it was stopped (Ctrl-Z): that it is stopped is no news then, until it was continued.
+    /// Whether its deputy stands still as the process does, or is about to: that it is stopped is no news then.
     is_known_to_be_stopped: bool,
     /// What it had used on nodes that it has left, and on this one, microseconds.
     used_before: u64,
@@ -138,6 +140,7 @@ impl Keeper {
                 let _nobody_listens = to.send(Event::DeputyGone);
             })
             .context("starting a thread")?;
+        let deputy = speak_to(deputy)?;
         daemon.registry.take_orders(offer.session, inbox.clone());
         Ok(Self {
             shown: offer.session,
@@ -162,14 +165,22 @@ impl Keeper {
         self.call_off_hop();
         if let Err(error) = outcome {
             tracing::warn!(session = %self.shown, "a process away from home is lost: {error:#}");
-            let _deputy_gone = wire::send(&mut &self.deputy, &ToDeputy::Lost(format!("{error:#}")));
+            let _deputy_gone = self.deputy.send(ToDeputy::Lost(format!("{error:#}")));
         }
         self.daemon.registry.change(self.shown, |view| view.state = ProcessState::Ended);
     }
 
     fn listen(&mut self) -> Result<()> {
+        let mut said = Instant::now();
         loop {
-            match self.events.recv_timeout(WORD_EVERY) {
+            // By the clock, not by silence: the nodes that speak all the time want to hear something, too.
+            if said.elapsed() >= WORD_EVERY {
+                said = Instant::now();
+                self.stay.say(&ToTarget::StillHere)?;
+                self.keep_next_host()?;
+                self.stop_with_deputy()?;
+            }
+            match self.events.recv_timeout(WORD_EVERY.saturating_sub(said.elapsed())) {
                 Ok(Event::Word(session, word)) if session == self.stay.session => {
                     if self.hear(word)? {
                         return Ok(());
@@ -191,10 +202,7 @@ impl Keeper {
                 }
                 Ok(Event::Hop(hop)) => self.begin_hop(*hop),
                 Ok(Event::Answered(answer)) => self.answered(answer)?,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.stay.say(&ToTarget::StillHere)?;
-                    self.keep_next_host()?;
-                }
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => bail!("nobody speaks any more"),
             }
         }
@@ -203,17 +211,20 @@ impl Keeper {
     /// From the node where it runs, to the deputy; true when it was the last word. A deputy that was killed hears
     /// nothing any more: the target is told, and ends the process.
     fn hear(&mut self, word: FromTarget) -> Result<bool> {
-        let mut deputy = &self.deputy;
+        let deputy = &self.deputy;
         let _killed = match word {
-            FromTarget::Stream(word) => wire::send(&mut deputy, &ToDeputy::Stream(word)),
-            FromTarget::Offset(file, offset) => wire::send(&mut deputy, &ToDeputy::Offset(file, offset)),
-            FromTarget::Family(has) => wire::send(&mut deputy, &ToDeputy::Family(has)),
-            FromTarget::LeaderEnded(end) => wire::send(&mut deputy, &ToDeputy::LeaderEnded(end)),
-            FromTarget::WantsInput(wants) => wire::send(&mut deputy, &ToDeputy::WantsInput(wants)),
+            FromTarget::Stream(word) => deputy.send(ToDeputy::Stream(word)),
+            FromTarget::Offset(file, offset) => deputy.send(ToDeputy::Offset(file, offset)),
+            FromTarget::Family(has) => deputy.send(ToDeputy::Family(has)),
+            FromTarget::LeaderEnded(end) => deputy.send(ToDeputy::LeaderEnded(end)),
+            FromTarget::WantsInput(wants) => deputy.send(ToDeputy::WantsInput(wants)),
             FromTarget::Stopped(_) if self.is_known_to_be_stopped => Ok(()),
-            FromTarget::Stopped(signal) => wire::send(&mut deputy, &ToDeputy::Stopped(signal)),
+            FromTarget::Stopped(signal) => {
+                self.is_known_to_be_stopped = true;
+                deputy.send(ToDeputy::Stopped(signal))
+            }
             FromTarget::Ended(end) => {
-                let _killed = wire::send(&mut deputy, &ToDeputy::Ended(end));
+                let _killed = deputy.send(ToDeputy::Ended(end));
                 return Ok(true);
             }
             FromTarget::Used { cpu_micros, memory_kib } => {
@@ -233,8 +244,7 @@ impl Keeper {
                 Ok(())
             }
             FromTarget::DepartureFailed(why) => {
-                self.fail_hop("leaving the node where it is", anyhow!("that node says: {why}"));
-                self.go_on()?;
+                self.undo_hop("leaving the node where it is", anyhow!("that node says: {why}"))?;
                 Ok(())
             }
             FromTarget::Failed(why) => bail!("the node where it ran says: {why}"),
@@ -254,9 +264,35 @@ impl Keeper {
         })
     }
 
+    /// SIGSTOP cannot be caught: a deputy that was stopped so is seen to be, and its process stopped as well.
+    fn stop_with_deputy(&mut self) -> Result<()> {
+        if self.is_known_to_be_stopped || self.is_between_nodes() || !inspect::is_stopped(self.offer.pid) {
+            return Ok(());
+        }
+        self.is_known_to_be_stopped = true;
+        self.stay.say(&ToTarget::Signal(SIGSTOP))
+    }
+
     /// Hands on what has waited.
     fn go_on(&mut self) -> Result<()> {
         let deferred = std::mem::take(&mut self.deferred);
         deferred.into_iter().try_for_each(|word| self.hand_on(word))
     }
+}
+
+/// Hands words to the deputy on a thread of their own: one that somebody has stopped takes none, and must not hold up
+/// its keeper. How much can wait is bounded by the streams' windows.
+fn speak_to(mut deputy: UnixStream) -> Result<Sender<ToDeputy>> {
+    let (words, outbox) = channel::<ToDeputy>();
+    std::thread::Builder::new()
+        .name("to-deputy".to_owned())
+        .spawn(move || {
+            for word in outbox {
+                if wire::send(&mut deputy, &word).is_err() {
+                    return;
+                }
+            }
+        })
+        .context("starting a thread")?;
+    Ok(words)
 }
