@@ -22,9 +22,8 @@ const STARTING: Duration = Duration::from_secs(10);
 /// Where a fault is asked for.
 const FAULT: &str = "/run/brant/fault";
 /// Lists what a move must not leave behind.
-const LEFT: &str = "find /run/brant/dumps /run/brant/images /run/brant/journal /sys/fs/cgroup/brant/jobs \
-                    /sys/fs/cgroup/brant/capsules -mindepth 1 -maxdepth 1 2>/dev/null | grep -v '/cgroup[.]' | \
-                    grep -v '/[a-z]*[.][a-z.]*$' || true";
+const LEFT: &str = "find /run/brant/dumps /run/brant/images /sys/fs/cgroup/brant/jobs /sys/fs/cgroup/brant/capsules \
+                    -mindepth 1 -maxdepth 1 -type d 2>/dev/null || true";
 /// A move, and what `pgrep` needs to find it.
 const MOVE: Duration = Duration::from_secs(10);
 
