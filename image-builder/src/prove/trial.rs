@@ -34,9 +34,7 @@ pub(super) fn run(case: &Case, nodes: &[Node], patience: Patience, moments: &mut
     }
     let within = patience.of(CASE);
     set_up(case, home, within)?;
-    let since = Instant::now();
-    start(case, home, "plain", true, within).join().map_err(|_| anyhow!("a thread panicked"))??;
-    let alone = since.elapsed();
+    let alone = leave_alone(case, home, within)?;
     tracing::debug!("left alone, it took {:.1} s", alone.as_secs_f64());
     let running = start(case, home, "moved", false, within);
     let mut pauses = || if case.at_random { moments.pauses(case.times, alone) } else { Vec::new() };
@@ -61,6 +59,16 @@ pub(super) fn run(case: &Case, nodes: &[Node], patience: Patience, moments: &mut
         None => Outcome::Equal { frozen },
         Some(difference) => Outcome::Wrong(difference),
     })
+}
+
+/// Runs it without a move, not even by the balancer; gives the time that it took.
+fn leave_alone(case: &Case, home: &Node, within: Duration) -> Result<Duration> {
+    home.shell(ROOT, "pkill -STOP -x migrationd")?;
+    let since = Instant::now();
+    let ended = start(case, home, "plain", true, within).join().map_err(|_| anyhow!("a thread panicked"));
+    let alone = since.elapsed();
+    home.shell(ROOT, "pkill -CONT -x migrationd")?;
+    ended?.map(|()| alone)
 }
 
 /// Makes what both runs read.
