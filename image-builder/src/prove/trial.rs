@@ -15,8 +15,6 @@ use std::time::{Duration, Instant};
 
 /// How long a case may take on a PC of today.
 const CASE: Duration = Duration::from_secs(40);
-/// How often a move is tried again that found the program in the middle of opening or closing something.
-const CHANGING: u32 = 5;
 /// How long the programs of a case may take to be there.
 const STARTING: Duration = Duration::from_secs(10);
 /// A move, and what `pgrep` needs to find it.
@@ -171,20 +169,25 @@ pub(super) fn migrate(home: &Node, pid: &str, to: &str, patience: Patience) -> R
     }
 }
 
-/// Like [`migrate`]; what opens or closes something that others use at that very moment is moved a moment later.
+/// Like [`migrate`]; what opens or closes something that others use at that very moment, or is just being moved by the
+/// balancer, is moved a moment later.
 fn migrate_when_settled(
     home: &Node,
     pid: &str,
     to: &str,
     patience: Patience,
 ) -> Result<Result<u64, Refused>> {
-    for _ in 1..CHANGING {
+    let deadline = Instant::now() + patience.of(MOVE);
+    loop {
         match migrate(home, pid, to, patience)? {
-            Err(refused) if refused.reason == "changing" => {}
+            Err(refused) if ["busy", "changing"].contains(&refused.reason.as_str()) => {
+                if Instant::now() > deadline {
+                    return Ok(Err(refused));
+                }
+            }
             answer => return Ok(answer),
         }
     }
-    migrate(home, pid, to, patience)
 }
 
 fn other_nodes(home: &Node) -> Result<Vec<String>> {
