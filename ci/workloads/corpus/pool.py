@@ -17,7 +17,7 @@ def collatz(start):
 if __name__ == "__main__":
     context = multiprocessing.get_context(sys.argv[1])
     with context.Pool(3) as pool:
-        for result in pool.imap(collatz, range(1, 60000, 600)):
+        for result in pool.imap(collatz, range(1, int(sys.argv[2]), 600)):
             print(*result)
     shared = context.Array("l", 8)
     children = [context.Process(target=shared.__setitem__, args=(i, i * i)) for i in range(8)]

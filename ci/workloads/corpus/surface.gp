@@ -13,6 +13,6 @@ set table "surface.txt"
 splot [-8:8] [-8:8] f(x, y)
 unset table
 sum = 0
-do for [i = 1:60000] { sum = sum + sin(i) * besj1(i / 1000.0) }
+do for [i = 1:300000] { sum = sum + sin(i) * besj1(i / 1000.0) }
 set print "sum"
 print sprintf("%.6f", sum)

@@ -1,6 +1,7 @@
 """Four threads take numbers from a queue and give back what they computed; the main thread puts it in order."""
 import hashlib
 import queue
+import sys
 import threading
 
 tasks, results = queue.Queue(maxsize=8), queue.Queue()
@@ -17,7 +18,7 @@ def work():
 threads = [threading.Thread(target=work) for _ in range(4)]
 for thread in threads:
     thread.start()
-for number in range(220):
+for number in range(int(sys.argv[1])):
     tasks.put(number)
 for _ in threads:
     tasks.put(None)

@@ -15,8 +15,6 @@ use std::time::{Duration, Instant};
 
 /// How long a case may take on a PC of today.
 const CASE: Duration = Duration::from_secs(40);
-/// How often a move is tried again that found the program in the middle of opening or closing something.
-const CHANGING: u32 = 5;
 /// How long the programs of a case may take to be there.
 const STARTING: Duration = Duration::from_secs(10);
 /// Where a fault is asked for.
@@ -39,9 +37,7 @@ pub(super) fn run(case: &Case, nodes: &[Node], patience: Patience, moments: &mut
     }
     let within = patience.of(CASE);
     set_up(case, home, within)?;
-    let since = Instant::now();
-    start(case, home, "plain", true, within).join().map_err(|_| anyhow!("a thread panicked"))??;
-    let alone = since.elapsed();
+    let alone = leave_alone(case, home, within)?;
     tracing::debug!("left alone, it took {:.1} s", alone.as_secs_f64());
     let running = start(case, home, "moved", false, within);
     let mut pauses = || if case.at_random { moments.pauses(case.times, alone) } else { Vec::new() };
@@ -66,6 +62,16 @@ pub(super) fn run(case: &Case, nodes: &[Node], patience: Patience, moments: &mut
         None => Outcome::Equal { frozen },
         Some(difference) => Outcome::Wrong(difference),
     })
+}
+
+/// Runs it without a move, not even by the balancer; gives the time that it took.
+fn leave_alone(case: &Case, home: &Node, within: Duration) -> Result<Duration> {
+    home.shell(ROOT, "pkill -STOP -x migrationd")?;
+    let since = Instant::now();
+    let ended = start(case, home, "plain", true, within).join().map_err(|_| anyhow!("a thread panicked"));
+    let alone = since.elapsed();
+    home.shell(ROOT, "pkill -CONT -x migrationd")?;
+    ended?.map(|()| alone)
 }
 
 /// Makes what both runs read.
@@ -208,20 +214,25 @@ pub(super) fn migrate(home: &Node, pid: &str, to: &str, patience: Patience) -> R
     }
 }
 
-/// Like [`migrate`]; what opens or closes something that others use at that very moment is moved a moment later.
+/// Like [`migrate`]; what opens or closes something that others use at that very moment, or is just being moved by the
+/// balancer, is moved a moment later.
 fn migrate_when_settled(
     home: &Node,
     pid: &str,
     to: &str,
     patience: Patience,
 ) -> Result<Result<u64, Refused>> {
-    for _ in 1..CHANGING {
+    let deadline = Instant::now() + patience.of(MOVE);
+    loop {
         match migrate(home, pid, to, patience)? {
-            Err(refused) if refused.reason == "changing" => {}
+            Err(refused) if ["busy", "changing"].contains(&refused.reason.as_str()) => {
+                if Instant::now() > deadline {
+                    return Ok(Err(refused));
+                }
+            }
             answer => return Ok(answer),
         }
     }
-    migrate(home, pid, to, patience)
 }
 
 fn other_nodes(home: &Node) -> Result<Vec<String>> {
