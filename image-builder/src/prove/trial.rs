@@ -117,6 +117,12 @@ fn moves(
     let mut frozen = Vec::new();
     for (number, pattern) in case.moved.iter().enumerate() {
         let pid = find(home, pattern, patience, || running.is_finished())?;
+        if !case.at_random && case.faults.is_empty() {
+            // It says by a file that it has come to the place where it waits to be moved.
+            let waits = format!("test -e {FOLDER}/{}/moved/moved.{pid}", case.name);
+            let waited = patience.wait(STARTING, || home.shell(ROOT, &waits));
+            waited.with_context(|| format!("waiting for `{pattern}` to be ready to be moved"))?;
+        }
         for fault in &case.faults {
             fail(machines, fault, &pid, &nodes[0], patience)?;
         }
@@ -246,7 +252,7 @@ fn other_nodes(home: &Node) -> Result<Vec<String>> {
 fn difference(case: &Case, home: &Node) -> Result<Option<String>> {
     let folder = format!("{FOLDER}/{}", case.name);
     let script = format!(
-        "cd {folder}; rm -f plain/moved moved/moved; for f in stdout stderr status; do cmp plain.$f moved.$f || \
+        "cd {folder}; rm -f plain/moved* moved/moved*; for f in stdout stderr status; do cmp plain.$f moved.$f || \
          {{ echo \"$f:\"; tail -n 3 plain.$f; echo ...; tail -n 5 moved.$f; }}; done; diff -r plain moved"
     );
     let said = home.shell(USER, &format!("{{ {script}; }} 2>&1 | head -c 2000; true"))?;
