@@ -30,7 +30,14 @@ pub fn receive<M: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<M
 
 fn receive_in_time<M: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<M>> {
     let mut header = [0; HEADER];
-    match from.read(&mut header[..1])? {
+    // A program that was stopped and continued has not lost its other side.
+    let first = loop {
+        match from.read(&mut header[..1]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => break read?,
+        }
+    };
+    match first {
         0 => return Ok(None),
         _ => from.read_exact(&mut header[1..])?,
     }
