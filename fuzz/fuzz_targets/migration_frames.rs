@@ -2,12 +2,14 @@
 #![no_main]
 
 use brant_migration::frame;
-use brant_migration::protocol::{FromDeputy, FromTarget, ToDeputy, ToTarget};
+use brant_migration::protocol::{
+    FromCapsule, FromDeputy, ImagePart, Opening, ToCapsule, ToDeputy, ToHome, ToHost,
+};
 use brant_migrationd::wire::receive;
 use libfuzzer_sys::fuzz_target;
 
 fn understand(mut stream: &[u8]) {
-    while let Ok(Some(_)) = receive::<ToTarget>(&mut stream) {}
+    while let Ok(Some(_)) = receive::<ImagePart>(&mut stream) {}
 }
 
 fuzz_target!(|bytes: &[u8]| {
@@ -15,7 +17,11 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(framed) = frame::seal(bytes) else { return };
     understand(&framed);
     let _others = (
-        receive::<FromTarget>(&mut &framed[..]),
+        receive::<Opening>(&mut &framed[..]),
+        receive::<ToHost>(&mut &framed[..]),
+        receive::<ToHome>(&mut &framed[..]),
+        receive::<ToCapsule>(&mut &framed[..]),
+        receive::<FromCapsule>(&mut &framed[..]),
         receive::<ToDeputy>(&mut &framed[..]),
         receive::<FromDeputy>(&mut &framed[..]),
     );

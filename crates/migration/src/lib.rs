@@ -12,5 +12,4 @@ pub mod rounds;
 pub mod session;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
-pub mod steps;
 pub mod stream;

@@ -91,7 +91,7 @@ pub enum StreamEvent {
 }
 
 /// How much a source may still send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Allowance(u32);
 
 impl Allowance {
@@ -117,7 +117,7 @@ impl Allowance {
 }
 
 /// What a sink owes its source: room for what it has written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owed(u32);
 
 impl Owed {

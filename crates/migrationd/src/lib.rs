@@ -1,27 +1,31 @@
 //! The root daemon round CRIU, and the wire that it shares with the deputy and the capsule's init.
 //!
 //! ```text
-//!            home node                                         target
-//!  shell ── deputy ⇄ session (home/) ══ overlay, TCP ══ session (guest/) ⇄ capsule-init ── the process
-//!                       │                                    │
+//!            home node                                             target
+//!  shell ── deputy ⇄ keeper (home/) ══ overlay, TCP ══ stay (guest/) ⇄ capsule-init ── the process
+//!                      │                                  │
 //!            registry: what `brant ps` shows, candidates for the balancer
 //! ```
 //!
-//! `home/` is one move and the life of a process away from home, as its home node sees it; `guest/` the same as the
-//! target sees it. A session is one thread a direction, and the registry is the one owner of what is known of them.
+//! `home/` is a process's home node, `guest/` a node that it stays on. On either side one thread owns one machine of
+//! [`brant_migration::session`], tells it what happens and does what it says; the registry is the one owner of what
+//! is known of all of them. Deputy and capsule outlive the daemons, and find them again.
 
 #[cfg_attr(feature = "bench-plain-link", path = "plain.rs")]
 mod address;
 pub mod balance;
+pub mod clock;
 pub mod criu;
 pub mod descriptors;
 pub mod fault;
 pub mod guest;
 pub mod home;
+mod image;
 pub mod inspect;
 pub mod link;
 pub mod node;
 pub mod outbox;
+pub mod outlet;
 pub mod registry;
 pub mod streams;
 pub mod users;

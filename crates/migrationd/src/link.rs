@@ -3,19 +3,22 @@
 //! WireGuard says which machine is at the other end, not which process: without the proof, any user of another node
 //! could talk to this daemon, which acts as root.
 
-use crate::address;
+use crate::{address, wire};
 use anyhow::{Context, Result, bail};
+use brant_migration::protocol::Opening;
 use brant_types::secret::ClusterSecret;
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
-/// How long the other side may take to open up.
-const OPENING: Duration = Duration::from_secs(15);
-/// A link is given up after this long without a word.
+/// How long the other side may take to open up, where nothing hurries.
+pub const OPENING: Duration = Duration::from_secs(15);
+/// How long the sender of an image may say nothing.
 pub const SILENCE: Duration = Duration::from_secs(30);
-/// Each side says something at least this often.
+/// The sender of an image says something at least this often.
 pub const WORD_EVERY: Duration = Duration::from_secs(2);
+/// A stay's link is made anew after this long without a word: several words would have come.
+pub const LINK_SILENCE: Duration = Duration::from_secs(4);
 
 /// Listens on this node's overlay address; waits for the address to be there.
 pub fn listen(overlay: Ipv6Addr) -> TcpListener {
@@ -28,14 +31,20 @@ pub fn listen(overlay: Ipv6Addr) -> TcpListener {
     }
 }
 
-/// Connects to a node and proves who we are.
+/// Connects to a node, proves who we are and says what it is about.
 ///
 /// # Errors
-/// When the node does not answer, or is none of ours.
-pub fn connect(overlay: Ipv6Addr, secret: &ClusterSecret) -> Result<TcpStream> {
+/// When the node does not answer in time, or is none of ours.
+pub fn connect(
+    overlay: Ipv6Addr,
+    secret: &ClusterSecret,
+    opening: Opening,
+    within: Duration,
+) -> Result<TcpStream> {
     let address = address::of(overlay)?;
-    let mut stream = TcpStream::connect_timeout(&address, OPENING).context("connecting to the node")?;
+    let mut stream = TcpStream::connect_timeout(&address, within).context("connecting to the node")?;
     prepare(&stream)?;
+    stream.set_read_timeout(Some(within)).context("setting up the connection")?;
     let ours = random()?;
     stream.write_all(&ours).context("greeting the node")?;
     let mut theirs = [0; 32];
@@ -43,14 +52,21 @@ pub fn connect(overlay: Ipv6Addr, secret: &ClusterSecret) -> Result<TcpStream> {
     let conversation = [ours, theirs].concat();
     stream.write_all(&secret.proof("migration, home", &conversation)).context("proving who we are")?;
     expect(&mut stream, &secret.proof("migration, target", &conversation))?;
+    wire::send(&mut stream, &opening).context("saying what it is about")?;
     Ok(stream)
 }
 
-/// Takes a connection, and has the other side prove who it is.
+/// Takes a connection, has the other side prove who it is, and hears what it is about.
 ///
 /// # Errors
-/// When it does not; nothing of what it said was parsed.
-pub fn accept(mut stream: TcpStream, secret: &ClusterSecret) -> Result<TcpStream> {
+/// When it does not; nothing of what it said before the proof was parsed.
+pub fn accept(stream: TcpStream, secret: &ClusterSecret) -> Result<(TcpStream, Opening)> {
+    let mut stream = prove(stream, secret)?;
+    let opening = wire::receive(&mut stream).context("hearing what it is about")?;
+    Ok((stream, opening.context("hearing what it is about")?))
+}
+
+fn prove(mut stream: TcpStream, secret: &ClusterSecret) -> Result<TcpStream> {
     prepare(&stream)?;
     let ours = random()?;
     let mut theirs = [0; 32];
@@ -93,7 +109,7 @@ mod tests {
         let listener = TcpListener::bind("[::1]:0").unwrap();
         let address = listener.local_addr().unwrap();
         let there = std::thread::spawn(move || {
-            accept(listener.accept().unwrap().0, &ClusterSecret::from_bytes(target)).is_ok()
+            prove(listener.accept().unwrap().0, &ClusterSecret::from_bytes(target)).is_ok()
         });
         let secret = ClusterSecret::from_bytes(home);
         let mut stream = TcpStream::connect(address).unwrap();

@@ -1,8 +1,8 @@
 //! `migrationd`: moves processes between the nodes of a cluster.
 
 use anyhow::{Context, Result};
-use brant_migrationd::guest::Arrivals;
-use brant_migrationd::home::{self, Daemon, can_track_memory, recover};
+use brant_migrationd::guest::Stays;
+use brant_migrationd::home::{self, Daemon, can_track_memory};
 use brant_migrationd::node::Node;
 use brant_migrationd::registry::Registry;
 use brant_migrationd::{balance, guest, link, users};
@@ -21,27 +21,31 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    recover();
     home::remove_leftovers();
-    guest::end_leftovers();
-    guest::remove_leftovers();
     let node = Node::follow()?;
     let registry = Registry::start().context("starting the registry")?;
-    let daemon = Daemon { node, registry, arrivals: Arrivals::default() };
+    let daemon = Daemon { node, registry, stays: Stays::default() };
+    let deputies = home::listen_for_deputies()?;
+    // Before anybody can ask for something: what an earlier daemon has left.
+    home::recover(&daemon);
+    guest::recover(&daemon);
     let users = users::listen()?;
+    apart("deputies", &daemon, move |daemon| home::serve_deputies(daemon, &deputies))?;
+    apart("guests", &daemon, |daemon| {
+        if let Ok(me) = daemon.node.me() {
+            guest::serve(daemon, &link::listen(me.overlay));
+        }
+    })?;
     warm_up();
-    let overlay = daemon.node.me()?.overlay;
-    let (for_guests, for_balance) = (daemon.clone(), daemon.clone());
-    std::thread::Builder::new()
-        .name("guests".to_owned())
-        .spawn(move || guest::serve(&for_guests, &link::listen(overlay)))
-        .context("starting a thread")?;
-    std::thread::Builder::new()
-        .name("balance".to_owned())
-        .spawn(move || balance::run(&for_balance))
-        .context("starting a thread")?;
+    apart("balance", &daemon, balance::run)?;
     users::serve(&daemon, &users);
     Ok(())
+}
+
+fn apart(name: &str, daemon: &Daemon, work: impl FnOnce(&Daemon) + Send + 'static) -> Result<()> {
+    let daemon = daemon.clone();
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&daemon));
+    spawned.map(drop).context("starting a thread")
 }
 
 /// Pays CRIU's fixed costs before the first move: what it can do is tried out once and kept in `/run/criu.kdat`, and

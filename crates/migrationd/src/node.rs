@@ -77,6 +77,11 @@ impl Node {
         self.view().nodes.iter().any(|node| node.id == id && node.state == NodeState::Alive)
     }
 
+    /// A node by its id.
+    pub fn by_id(&self, id: NodeId) -> Option<NodeView> {
+        self.view().nodes.into_iter().find(|node| node.id == id)
+    }
+
     /// A living node by name, or by the start of its id.
     pub fn find(&self, name: &str) -> Option<NodeView> {
         let view = self.view();

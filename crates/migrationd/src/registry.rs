@@ -59,7 +59,7 @@ impl Registry {
         let _ending = self.0.send(Message::TakesOrders(session, keeper));
     }
 
-    /// The keeper of a process of this node that is away.
+    /// The keeper of a process of this node that moves or is away.
     pub(crate) fn keeper_of(&self, pid: i32) -> Option<mpsc::Sender<Event>> {
         let (answer, wait) = mpsc::channel();
         let _ending = self.0.send(Message::KeeperOf(pid, answer));
@@ -107,10 +107,9 @@ fn own(inbox: &mpsc::Receiver<Message>) {
                 keepers.insert(session, keeper);
             }
             Message::KeeperOf(pid, answer) => {
-                let away = sessions.iter().find(|(session, view)| {
-                    view.pid == pid && view.state == ProcessState::Away && keepers.contains_key(session)
-                });
-                let _gone = answer.send(away.and_then(|(session, _)| keepers.get(session).cloned()));
+                let kept = sessions.iter().filter(|(_, view)| view.pid == pid && !is_over(view));
+                let keeper = kept.filter_map(|(session, _)| keepers.get(session)).next_back();
+                let _gone = answer.send(keeper.cloned());
             }
             Message::List(answer) => {
                 let mut views: Vec<ProcessView> = sessions.iter().map(|(_, view)| view.clone()).collect();

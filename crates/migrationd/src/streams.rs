@@ -3,6 +3,7 @@
 use brant_migration::stream::{Allowance, Owed, PART, StreamEvent, StreamId, StreamWord};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::OwnedFd;
@@ -50,9 +51,18 @@ struct Sink {
     access: Access,
     queue: VecDeque<u8>,
     owed: Owed,
+    /// So much at the front of the queue was told of as room already, bytes.
+    told: usize,
     /// Whether room is told of as it comes, rather than when the process asks.
     tells_room: bool,
     ended: bool,
+}
+
+/// What streams owe and are owed, when they go on elsewhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accounts {
+    allowances: Vec<(StreamId, Allowance)>,
+    owed: Vec<(StreamId, Owed)>,
 }
 
 impl Streams {
@@ -63,8 +73,36 @@ impl Streams {
 
     /// Writes what comes to this; `tells_room` is false where the process's own wishes decide what comes.
     pub fn add_sink(&mut self, id: StreamId, fd: OwnedFd, access: Access, tells_room: bool) {
-        let (queue, owed) = (VecDeque::new(), Owed::default());
-        self.sinks.push(Sink { id, fd: Some(fd), access, queue, owed, tells_room, ended: false });
+        let (queue, owed, fd) = (VecDeque::new(), Owed::default(), Some(fd));
+        self.sinks.push(Sink { id, fd, access, queue, owed, told: 0, tells_room, ended: false });
+    }
+
+    /// What is to go along when the streams go on elsewhere.
+    pub fn accounts(&self) -> Accounts {
+        Accounts {
+            allowances: self.sources.iter().map(|source| (source.id, source.allowance)).collect(),
+            owed: self.sinks.iter().map(|sink| (sink.id, sink.owed)).collect(),
+        }
+    }
+
+    /// Goes on from there.
+    pub fn settle(&mut self, accounts: &Accounts) {
+        for source in &mut self.sources {
+            let known = accounts.allowances.iter().find(|(id, _)| *id == source.id);
+            source.allowance = known.map_or(source.allowance, |(_, allowance)| *allowance);
+        }
+        for sink in &mut self.sinks {
+            let known = accounts.owed.iter().find(|(id, _)| *id == sink.id);
+            sink.owed = known.map_or(sink.owed, |(_, owed)| *owed);
+        }
+    }
+
+    /// Bytes that were written to a stream before, and were not read: they are written again, and no room is told of.
+    pub fn write_again(&mut self, id: StreamId, bytes: Vec<u8>) {
+        if let Some(sink) = self.sinks.iter_mut().find(|sink| sink.id == id && sink.fd.is_some()) {
+            sink.told += bytes.len();
+            sink.queue.extend(bytes);
+        }
     }
 
     /// What to wait for. A source without room is left alone: its hang-up would wake the caller again and again.
@@ -199,7 +237,9 @@ impl Sink {
         match pwritev2(fd, &[IoSlice::new(front), IoSlice::new(back)], HERE, self.access.flags()) {
             Ok(length) => {
                 self.queue.drain(..length);
-                let written = u32::try_from(length).unwrap_or(u32::MAX);
+                let again = self.told.min(length);
+                self.told -= again;
+                let written = u32::try_from(length - again).unwrap_or(u32::MAX);
                 let room = self.owed.written(written, self.queue.len()).filter(|_| self.tells_room);
                 if self.queue.is_empty() && self.ended {
                     self.fd = None;
@@ -292,6 +332,51 @@ mod tests {
         drop(reader);
         settle(&mut there, &mut here);
         assert_eq!(rustix::io::write(&writer, b"x"), Err(Errno::PIPE));
+    }
+
+    #[test]
+    fn streams_that_go_on_elsewhere_keep_to_their_window() {
+        let ((from, mut writer), (_reader, to)) = (pipe().unwrap(), pipe().unwrap());
+        let (mut there, mut here) = (Streams::default(), Streams::default());
+        there.add_source(TERMINAL, from, Access::Shared, WINDOW);
+        here.add_sink(TERMINAL, to, Access::Shared, true);
+        let (mut written, mut taken) = (0, Vec::new());
+        for _ in 0..20 {
+            for _ in 0..100 {
+                let part = [IoSlice::new(&[7; 10_000])];
+                written += pwritev2(&writer, &part, HERE, ReadWriteFlags::NOWAIT).unwrap_or(0);
+                settle(&mut there, &mut here);
+            }
+            // The sink goes on elsewhere, with what it has not written; then the source does.
+            let (accounts, unwritten) = (here.accounts(), here.take_unwritten());
+            let (reader, to) = pipe().unwrap();
+            here = Streams::default();
+            here.add_sink(TERMINAL, to, Access::Shared, true);
+            here.settle(&accounts);
+            for (stream, bytes) in unwritten {
+                here.take(StreamWord { stream, event: StreamEvent::Data(bytes) });
+            }
+            taken.push(reader);
+            let accounts = there.accounts();
+            let (from, next) = pipe().unwrap();
+            there = Streams::default();
+            there.add_source(TERMINAL, from, Access::Shared, WINDOW);
+            there.settle(&accounts);
+            writer = next;
+        }
+        let (pipes, most) = (41 * (64 << 10), WINDOW as usize);
+        assert!(written <= most + pipes, "{written}");
+    }
+
+    #[test]
+    fn what_is_written_again_makes_no_room() {
+        let (reader, to) = pipe().unwrap();
+        let mut here = Streams::default();
+        here.add_sink(TERMINAL, to, Access::Shared, true);
+        here.write_again(TERMINAL, vec![1; 50_000]);
+        here.take(StreamWord { stream: TERMINAL, event: StreamEvent::Data(vec![2; 7]) });
+        assert_eq!(here.serve(), [StreamWord { stream: TERMINAL, event: StreamEvent::Room(7) }]);
+        assert_eq!(rustix::io::read(&reader, &mut [0; 60_000]).unwrap(), 50_007);
     }
 
     #[test]

@@ -58,51 +58,51 @@ mod damage;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use brant_migration::protocol::{End, FromTarget};
+    use brant_migration::protocol::{FromCapsule, ToCapsule};
 
     #[test]
     fn messages_arrive_in_order_and_the_end_is_seen() {
         let mut stream = Vec::new();
-        send(&mut stream, &FromTarget::Failed("hello".to_owned())).unwrap();
-        send(&mut stream, &FromTarget::Ended(End::Exited(3))).unwrap();
+        send(&mut stream, &FromCapsule::Failed("hello".to_owned())).unwrap();
+        send(&mut stream, &FromCapsule::Departing).unwrap();
         let mut from = &stream[..];
-        assert_eq!(receive(&mut from).unwrap(), Some(FromTarget::Failed("hello".to_owned())));
-        assert_eq!(receive(&mut from).unwrap(), Some(FromTarget::Ended(End::Exited(3))));
-        assert_eq!(receive::<FromTarget>(&mut from).unwrap(), None);
+        assert_eq!(receive(&mut from).unwrap(), Some(FromCapsule::Failed("hello".to_owned())));
+        assert_eq!(receive(&mut from).unwrap(), Some(FromCapsule::Departing));
+        assert_eq!(receive::<FromCapsule>(&mut from).unwrap(), None);
     }
 
     #[test]
     fn a_length_beyond_the_bound_is_refused_before_it_is_believed() {
         let mut stream = Vec::new();
-        send(&mut stream, &FromTarget::StillHere).unwrap();
+        send(&mut stream, &ToCapsule::Stay).unwrap();
         stream[6..10].copy_from_slice(&u32::MAX.to_le_bytes());
-        let error = receive::<FromTarget>(&mut &stream[..]).unwrap_err();
+        let error = receive::<FromCapsule>(&mut &stream[..]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]
     fn a_message_that_was_damaged_is_not_decoded() {
         let mut stream = Vec::new();
-        send(&mut stream, &FromTarget::Failed("hello".to_owned())).unwrap();
+        send(&mut stream, &FromCapsule::Failed("hello".to_owned())).unwrap();
         *stream.last_mut().unwrap() ^= 1;
-        assert!(receive::<FromTarget>(&mut &stream[..]).is_err());
+        assert!(receive::<FromCapsule>(&mut &stream[..]).is_err());
     }
 
     #[test]
     fn no_damaged_message_harms_its_reader() {
         let mut stream = Vec::new();
-        send(&mut stream, &FromTarget::Failed("CRIU".to_owned())).unwrap();
+        send(&mut stream, &FromCapsule::Failed("CRIU".to_owned())).unwrap();
         damage::damaged(&stream, 20_000, |bytes| {
             // Only what stands whole at the front is taken for a message.
             let whole = bytes.starts_with(&stream);
-            assert_eq!(receive::<FromTarget>(&mut &bytes[..]).is_ok_and(|it| it.is_some()), whole);
+            assert_eq!(receive::<FromCapsule>(&mut &bytes[..]).is_ok_and(|it| it.is_some()), whole);
         });
         // Inside a frame that is whole, postcard itself has to stand it.
         damage::damaged(
-            &postcard::to_allocvec(&FromTarget::Failed("CRIU".to_owned())).unwrap(),
+            &postcard::to_allocvec(&FromCapsule::Failed("CRIU".to_owned())).unwrap(),
             20_000,
             |bytes| {
-                let _not_understood = receive::<FromTarget>(&mut &seal(bytes).unwrap()[..]);
+                let _not_understood = receive::<FromCapsule>(&mut &seal(bytes).unwrap()[..]);
             },
         );
     }

@@ -1,7 +1,7 @@
 //! What a deputy and a capsule's PID 1 do with processes: be named, be stopped, end by a signal, take note of ends.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 pub use libc::{SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU};
 
@@ -101,6 +101,37 @@ pub fn let_go_of_descriptors(but: Option<OwnedFd>) -> io::Result<Option<OwnedFd>
         }
     }
     Ok(but)
+}
+
+/// Takes over every descriptor that the caller was born with, each with its number; the standard ones lead nowhere then.
+///
+/// The caller must not have opened anything else yet.
+///
+/// # Errors
+/// What the kernel said.
+pub fn inherit_descriptors() -> io::Result<Vec<(i32, OwnedFd)>> {
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+    }
+    let mut inherited = Vec::new();
+    for number in numbers {
+        // SAFETY: no memory is passed; a number that is closed by now (the listing's own) is an error and nothing else.
+        let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+        if copy >= 0 {
+            // SAFETY: the kernel has just made this descriptor; nobody else owns it.
+            inherited.push((number, unsafe { OwnedFd::from_raw_fd(copy) }));
+        }
+        if number > 2 {
+            // SAFETY: no memory is passed; by the caller's word nobody in this program owns this descriptor.
+            unsafe { libc::close(number) };
+        }
+    }
+    let nowhere = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&nowhere)?;
+    rustix::stdio::dup2_stdout(&nowhere)?;
+    rustix::stdio::dup2_stderr(&nowhere)?;
+    Ok(inherited)
 }
 
 /// What a fork has made of the caller.

@@ -20,8 +20,9 @@ const STARTING: Duration = Duration::from_secs(10);
 /// Where a fault is asked for.
 const FAULT: &str = "/run/brant/fault";
 /// Lists what a move must not leave behind.
-const LEFT: &str = "find /run/brant/dumps /run/brant/images /sys/fs/cgroup/brant/jobs /sys/fs/cgroup/brant/capsules \
-                    -mindepth 1 -maxdepth 1 -type d 2>/dev/null || true";
+const LEFT: &str = "find /run/brant/journal -type f 2>/dev/null; \
+                    find /run/brant/dumps /run/brant/images /run/brant/stays /sys/fs/cgroup/brant/jobs \
+                    /sys/fs/cgroup/brant/capsules -mindepth 1 -maxdepth 1 -type d 2>/dev/null || true";
 /// A move, and what `pgrep` needs to find it.
 const MOVE: Duration = Duration::from_secs(10);
 

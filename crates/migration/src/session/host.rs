@@ -21,6 +21,7 @@ use super::letter::{Addressed, FromHome, FromHost, Incarnation, Letter, Mail, Or
 use super::{Settings, Ticket, Time, Why};
 use crate::protocol::SessionId;
 use brant_types::node::NodeId;
+use serde::{Deserialize, Serialize};
 
 /// Work for the shell. Each is done once, and its outcome is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +90,7 @@ pub enum Event {
 }
 
 /// What a restarted daemon finds of a stay. Everything else it clears without a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Found {
     /// A capsule that holds its process before the first instruction.
     Held,

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The daemons in between only carry packets, and may lose, double and reorder them. What is said is kept until the
-//! other end has taken it; after a while without progress all of that is sent again. At a move the capsule's end goes
+//! other end has taken it; after a while without progress all of that is sent again, and less and less often, for the
+//! other end may be a deputy that somebody has stopped. At a move the capsule's end goes
 //! along with the image ([`End::for_the_image`]): the end that is restored goes on where the frozen one stood.
 
 use super::Time;
@@ -29,6 +30,11 @@ pub struct Packet<Word> {
 /// Most words that are said and not known to be taken; an end that has no room lets its source wait.
 pub const WINDOW: usize = 64;
 
+/// Most words in one packet, so that it fits into a frame.
+pub const MOST_WORDS: usize = 8;
+/// How often the patience is doubled at most.
+const MOST_DOUBTS: u32 = 5;
+
 /// One end: says `Out`, and takes the other end's words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End<Out> {
@@ -40,6 +46,9 @@ pub struct End<Out> {
     /// The other end's words that were taken.
     taken: u64,
     owes_word: bool,
+    /// How often all was sent again since the other end has last taken something.
+    #[serde(skip)]
+    doubts: u32,
     #[serde(skip)]
     moved_on: Time,
 }
@@ -52,6 +61,7 @@ impl<Out> Default for End<Out> {
             sent: 0,
             taken: 0,
             owes_word: false,
+            doubts: 0,
             moved_on: Duration::ZERO,
         }
     }
@@ -86,6 +96,7 @@ impl<Out: Clone> End<Out> {
             self.known += news as u64;
             self.sent = self.sent.saturating_sub(news);
             self.moved_on = now;
+            self.doubts = 0;
         }
         if packet.words.is_empty() {
             return;
@@ -100,7 +111,7 @@ impl<Out: Clone> End<Out> {
         self.taken += (words.len() - before) as u64;
     }
 
-    /// The packet that is due, if any: words not sent yet, or word of what was taken.
+    /// The next packet that is due, if any: words not sent yet, or word of what was taken.
     pub fn packet(&mut self, now: Time) -> Option<Packet<Out>> {
         if self.sent == self.kept.len() && !self.owes_word {
             return None;
@@ -109,21 +120,27 @@ impl<Out: Clone> End<Out> {
             self.moved_on = now;
         }
         let first = self.known + self.sent as u64;
-        let words = self.kept.iter().skip(self.sent).cloned().collect();
-        self.sent = self.kept.len();
+        let words: Vec<Out> = self.kept.iter().skip(self.sent).take(MOST_WORDS).cloned().collect();
+        self.sent += words.len();
         self.owes_word = false;
         Some(Packet { taken: self.taken, first, words })
     }
 
-    /// Time has passed: words that nobody has taken for that long are sent again.
+    /// Time has passed: words that nobody has taken for that long are sent again, next time after twice as long.
     pub fn tick(&mut self, now: Time, patience: Duration) {
-        if !self.kept.is_empty() && now >= self.moved_on + patience {
-            self.reattached();
+        if !self.kept.is_empty() && now >= self.moved_on + patience * 2_u32.pow(self.doubts) {
+            self.doubts = (self.doubts + 1).min(MOST_DOUBTS);
+            self.send_again();
         }
     }
 
     /// There is a new way to the other end: what was under way on the old one may be lost.
     pub fn reattached(&mut self) {
+        self.doubts = 0;
+        self.send_again();
+    }
+
+    fn send_again(&mut self) {
         self.sent = 0;
         self.owes_word = true;
     }
@@ -168,6 +185,38 @@ mod tests {
         assert!(!a.all_taken());
         hand(&mut b, &mut a, &mut Vec::new());
         assert!(a.all_taken());
+    }
+
+    #[test]
+    fn a_long_speech_comes_in_several_packets() {
+        let (mut a, mut b) = (End::default(), End::<u32>::default());
+        let mut heard = Vec::new();
+        (0..20).for_each(|word| a.say(word));
+        let mut packets = 0;
+        while let Some(packet) = a.packet(Duration::ZERO) {
+            assert!(packet.words.len() <= MOST_WORDS);
+            b.take(Duration::ZERO, packet, &mut heard);
+            packets += 1;
+        }
+        assert_eq!((packets, heard), (3, (0..20).collect()));
+    }
+
+    #[test]
+    fn who_takes_nothing_hears_less_and_less_often() {
+        let at = Duration::from_secs;
+        let mut end = End::default();
+        end.say(1);
+        let mut sent = Vec::new();
+        for second in 0..60 {
+            end.tick(at(second), at(2));
+            sent.extend(end.packet(at(second)).map(|_| second));
+        }
+        assert_eq!(sent, [0, 2, 6, 14, 30]);
+        end.take(at(60), Packet::<u32> { taken: 1, first: 0, words: Vec::new() }, &mut Vec::new());
+        end.say(2);
+        assert!(end.packet(at(61)).is_some());
+        end.tick(at(63), at(2));
+        assert!(end.packet(at(63)).is_some(), "after progress, the patience is short again");
     }
 
     #[test]

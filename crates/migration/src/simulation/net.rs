@@ -104,10 +104,12 @@ impl World {
         let stay =
             self.daemons[0].as_ref().and_then(|daemon| daemon.home.as_ref()).and_then(home::Home::host);
         let (Some(stay), Task::Deputy { relay, .. }) = (stay, &mut self.home.task) else { return };
-        let Some(packet) = relay.packet(now) else { return };
+        let packets: Vec<_> = std::iter::from_fn(|| relay.packet(now)).collect();
         let node = index_of(stay.node);
-        for delay in self.ways(0, node).into_iter().flatten() {
-            self.after(delay, Due::RelayToHost(node, stay.session, packet.clone()));
+        for packet in packets {
+            for delay in self.ways(0, node).into_iter().flatten() {
+                self.after(delay, Due::RelayToHost(node, stay.session, packet.clone()));
+            }
         }
     }
 
@@ -121,9 +123,11 @@ impl World {
         if !matches!(capsule.stage, Stage::Runs | Stage::Ended) {
             return;
         }
-        let Some(packet) = capsule.relay.packet(now) else { return };
-        for delay in self.ways(node, 0).into_iter().flatten() {
-            self.after(delay, Due::RelayToHome(node, session, packet.clone()));
+        let packets: Vec<_> = std::iter::from_fn(|| capsule.relay.packet(now)).collect();
+        for packet in packets {
+            for delay in self.ways(node, 0).into_iter().flatten() {
+                self.after(delay, Due::RelayToHome(node, session, packet.clone()));
+            }
         }
     }
 

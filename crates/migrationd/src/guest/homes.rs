@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use brant_sys::child::Tool;
 use brant_types::agent::NodeView;
+use brant_types::node::NodeId;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -39,8 +40,8 @@ pub(super) fn root_of(home: &NodeView) -> Result<PathBuf> {
 }
 
 /// Lets go of the root of a home node that has died: its server will not come back, and with it no file.
-pub(super) fn abandon(home: &NodeView) {
-    let at = Path::new(HOMES).join(home.id.to_string());
+pub(super) fn abandon(home: NodeId) {
+    let at = Path::new(HOMES).join(home.to_string());
     if is_mounted(&at) {
         let unmount = Tool::new("umount").args(["-f", "-l"]).arg(&at).run();
         if let Err(error) = unmount.context("unmounting the root of a node that has died") {

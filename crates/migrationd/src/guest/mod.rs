@@ -1,40 +1,57 @@
-//! The target's side: a process from another node comes, runs in a capsule, and ends.
+//! The target's side: a process from another node comes, runs in a capsule, and ends or moves on.
 //!
-//! ```text
-//! offer ─▶ capsule stands ─▶ accepted ─▶ image received ─▶ restored, held ─▶ resumed ─▶ ended
-//!   │           │               │              │                │               │
-//!   ▼           ▼               ▼              ▼                ▼               ▼ link lost, deputy dead
-//! refused    refused          (link lost: everything here is undone)         killed
-//! ```
+//! `stay` owns one process's stay, and its machine; `stays` finds it; `capsule`, `place` and `homes` are what a stay
+//! is made of; `image` and `flat` receive, `departure` sends.
 //!
-//! `capsule` and `homes` are what is prepared; `image` and `flat` receive; `relay` is the life of the guest.
-//!
-//! A capsule never outlives its link to the home node: when the home node dies, so do its guests.
+//! A capsule outlives this daemon, and is found again by the next one. It never outlives its lease: when nothing is
+//! heard from home for that long, it ends.
 
-mod arrivals;
 pub mod capsule;
 mod departure;
 mod flat;
 mod homes;
 mod image;
-mod relay;
+mod meter;
+mod place;
+mod stay;
+mod stays;
 
-pub use arrivals::Arrivals;
+pub use stays::Stays;
 
-pub use self::capsule::end_leftovers;
-pub use self::image::remove_leftovers;
-
-use self::capsule::Capsule;
-use self::image::Images;
-use crate::fault::Place;
+use crate::clock;
 use crate::home::Daemon;
-use crate::{link, wire};
+use crate::link::{self, SILENCE};
+use crate::outlet::Outlet;
+use crate::wire;
 use anyhow::{Context, Result, bail};
-use brant_migration::protocol::{self, FromTarget, Offer, Refusal, ToTarget};
+use brant_migration::protocol::{self, Offer, Opening, Refusal, SessionId, ToHome, ToHost};
+use brant_migration::session::Why;
+use brant_migration::session::letter;
 use brant_types::agent::{NodeState, NodeView};
 use brant_types::migration::{ProcessState, ProcessView};
+use stay::Event;
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::sync::Arc;
+
+/// Goes on with the guests that an earlier daemon has left, and clears what has made no promise.
+pub fn recover(daemon: &Daemon) {
+    let mut found = place::found();
+    let known: Vec<SessionId> = found.iter().map(|(session, _)| *session).collect();
+    found.extend(capsule::all().into_iter().filter(|session| !known.contains(session)).map(|it| (it, None)));
+    for (session, offer) in found {
+        let outcome = match offer {
+            Some(offer) => stay::find(daemon, session, offer),
+            None => Err(anyhow::anyhow!("nobody knows what was offered")),
+        };
+        if let Err(error) = outcome {
+            tracing::warn!(%session, "clearing what an earlier daemon has left of a stay: {error:#}");
+            if let Err(error) = capsule::end(session).and_then(|()| place::clear(session)) {
+                tracing::error!(%session, "clearing a stay: {error:#}");
+            }
+        }
+    }
+    place::clear_strays();
+}
 
 /// Takes guests for as long as the program runs.
 pub fn serve(daemon: &Daemon, listener: &TcpListener) {
@@ -47,82 +64,78 @@ pub fn serve(daemon: &Daemon, listener: &TcpListener) {
             }
         };
         let daemon = daemon.clone();
-        let spawned = std::thread::Builder::new().name("guest".to_owned()).spawn(move || {
+        let spawned = std::thread::Builder::new().name("from-node".to_owned()).spawn(move || {
             if let Err(error) = host(&daemon, stream) {
-                tracing::warn!("hosting a process: {error:#}");
+                tracing::debug!("a connection from another node is over: {error:#}");
             }
         });
         if let Err(error) = spawned {
-            tracing::error!(%error, "starting a thread for a guest");
+            tracing::error!(%error, "starting a thread for a connection");
         }
     }
 }
 
 fn host(daemon: &Daemon, stream: TcpStream) -> Result<()> {
     let Some(secret) = &daemon.node.boot.secret else { bail!("this node has no cluster secret") };
-    let mut link = link::accept(stream, secret)?;
-    let offer = match wire::receive(&mut link).context("waiting for an offer")? {
-        Some(ToTarget::Offer(offer)) => offer,
-        // The image of a process that was offered on another connection.
-        Some(ToTarget::Image(session)) => return daemon.arrivals.hand_over(session, link),
-        _ => bail!("the conversation did not begin with an offer"),
-    };
-    let home = match consider(daemon, &offer) {
-        Ok(home) => home,
-        Err(refusal) => {
-            tracing::info!(%refusal, comm = %offer.comm, "refused a process");
-            return wire::send(&mut link, &FromTarget::Refused(refusal)).context("refusing a process");
-        }
-    };
-    let root = match homes::root_of(&home) {
-        Ok(root) => root,
-        Err(error) => {
-            let refusal = Refusal::Files(format!("{error:#}"));
-            tracing::warn!(%refusal, "refused a process");
-            return wire::send(&mut link, &FromTarget::Refused(refusal)).context("refusing a process");
-        }
-    };
-    let (images, departure, capsule) = match prepare(&offer, &root) {
-        Ok(prepared) => prepared,
-        Err(error) => {
-            let refusal = Refusal::Capsule(format!("{error:#}"));
-            tracing::warn!(%refusal, "refused a process");
-            return wire::send(&mut link, &FromTarget::Refused(refusal)).context("refusing a process");
-        }
-    };
-    let arrival = daemon.arrivals.expect(offer.session);
-    wire::send(&mut link, &FromTarget::Accepted).context("accepting a process")?;
-    Place::Accepted.pass();
-    let received = if offer.moves_on {
-        arrival
-            .wait(&mut link)
-            .and_then(|mut images_link| image::receive(&mut images_link, &offer, &images, Some(&mut link)))
-    } else {
-        image::receive(&mut link, &offer, &images, None)
-    };
-    drop(arrival);
-    Place::Received.pass();
-    if let Err(error) = received {
-        let _home_gone = wire::send(&mut link, &FromTarget::Failed(format!("{error:#}")));
-        return Err(error);
+    match link::accept(stream, secret)? {
+        (link, Opening::Stay(session)) => hear_home(daemon, session, link),
+        (link, Opening::Image(session)) => take_image(daemon, session, link),
     }
-    daemon.registry.begin(offer.session, shown(daemon, &offer));
-    let session = offer.session;
-    let outcome =
-        capsule.restore().and_then(|()| relay::run(daemon, &offer, link, capsule, images, &departure));
-    daemon.registry.change(session, |view| view.state = ProcessState::Ended);
-    if outcome.is_err() && !home.me && !daemon.node.is_alive(home.id) {
-        homes::abandon(&home);
-    }
-    outcome
 }
 
-/// Makes all that does not depend on the image, while the process still runs at home.
-fn prepare(offer: &Offer, root: &Path) -> Result<(Images, Images, Capsule)> {
-    let images = Images::make(&offer.session.to_string())?;
-    let departure = Images::make(&format!("{}-departure", offer.session))?;
-    let capsule = Capsule::start(offer, root, &images, &departure)?;
-    Ok((images, departure, capsule))
+/// Hands on what home says of one stay. The stay's first word makes it.
+fn hear_home(daemon: &Daemon, session: SessionId, mut link: TcpStream) -> Result<()> {
+    link.set_read_timeout(Some(SILENCE)).context("setting up the link")?;
+    link.set_write_timeout(None).context("setting up the link")?;
+    let outlet = Outlet::begin(link.try_clone().context("sharing the link")?);
+    let outlet = Arc::new(outlet.context("starting a thread")?);
+    daemon.stays.tell(session, Event::Link(Arc::clone(&outlet)));
+    while let Some(word) = wire::receive::<ToHost>(&mut link).context("listening to the home node")? {
+        match word {
+            ToHost::Letter(letter) | ToHost::Offer(letter, _) if letter.session != session => {
+                bail!("a letter about {} came by the link of {session}", letter.session);
+            }
+            ToHost::Offer(letter, offer) => {
+                if daemon.stays.tell(session, Event::Word(ToHost::Letter(letter.clone()))) {
+                    continue;
+                }
+                if letter::asks(&letter) && offer.session == session {
+                    stay::begin(daemon, letter, *offer, Arc::clone(&outlet));
+                } else {
+                    answer(&outlet, &letter);
+                }
+            }
+            ToHost::Letter(letter) => {
+                if !daemon.stays.tell(session, Event::Word(ToHost::Letter(letter.clone()))) {
+                    answer(&outlet, &letter);
+                }
+            }
+            other => {
+                daemon.stays.tell(session, Event::Word(other));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is not here is said to be not here.
+fn answer(outlet: &Outlet, letter: &letter::Letter<letter::FromHome>) {
+    if let Some(answer) = letter::not_here(letter, clock::incarnation(), clock::now()) {
+        outlet.say(&ToHome::Letter(answer));
+    }
+}
+
+fn take_image(daemon: &Daemon, session: SessionId, mut link: TcpStream) -> Result<()> {
+    let Some(offer) = daemon.stays.bring(session, &link) else {
+        bail!("nobody waits for the image of session {session}");
+    };
+    let outcome = image::receive(&mut link, &offer, &place::images(session));
+    if let Err(error) = &outcome {
+        tracing::warn!(comm = %offer.comm, "an image did not come whole: {error:#}");
+    }
+    let told = outcome.as_ref().map(drop).map_err(|error| Why::Failed(format!("{error:#}")));
+    daemon.stays.tell(session, Event::Image(told));
+    outcome
 }
 
 /// Whether this process may come; gives its home node.

@@ -5,14 +5,12 @@
 //! no page is there.
 
 use super::pages::{Dump, Streamed};
-use crate::{criu, wire};
+use crate::{criu, image};
 use anyhow::{Context, Result};
 use brant_migration::pagemap::{Owner, PAGE};
-use brant_migration::protocol::{CHUNK, SessionId, ToTarget};
+use brant_migration::protocol::{ImagePart, SessionId};
 use brant_sys::child::Tool;
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read;
 use std::net::TcpStream;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -23,6 +21,7 @@ const DUMPS: &str = "/run/brant/dumps";
 /// An image; it is removed when this is dropped.
 #[derive(Debug)]
 pub(super) struct Image {
+    session: SessionId,
     folder: PathBuf,
     dumps: u32,
     owners: BTreeSet<Owner>,
@@ -41,7 +40,12 @@ impl Image {
     pub(super) fn begin(session: SessionId) -> Result<Self> {
         let folder = Path::new(DUMPS).join(session.to_string());
         make_folder(&folder)?;
-        Ok(Self { folder, dumps: 0, owners: BTreeSet::new() })
+        Ok(Self { session, folder, dumps: 0, owners: BTreeSet::new() })
+    }
+
+    /// The stay that it is made for.
+    pub(super) fn session(&self) -> SessionId {
+        self.session
     }
 
     /// Sends what was written to since the last time, or everything; the process runs on.
@@ -59,7 +63,7 @@ impl Image {
         }
         let streamed = self.stream(criu, link, true)?;
         let eager = stack_pages(group);
-        wire::send(link, &ToTarget::LastRoundOver { eager }).context("ending the last round")?;
+        image::send(link, &ImagePart::LastRoundOver { eager })?;
         Ok(streamed)
     }
 
@@ -102,19 +106,9 @@ impl Image {
             if !name.ends_with(".img") {
                 continue;
             }
-            let mut file = File::open(entry.path()).with_context(|| format!("opening `{name}`"))?;
-            let size = file.metadata().with_context(|| format!("measuring `{name}`"))?.len();
-            wire::send(link, &ToTarget::File { name: name.clone(), size }).context("sending the image")?;
-            let mut left = size;
-            while left > 0 {
-                let mut part = vec![0; usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK))];
-                file.read_exact(&mut part).with_context(|| format!("reading `{name}`"))?;
-                left -= part.len() as u64;
-                wire::send(link, &ToTarget::Data(part)).context("sending the image")?;
-            }
-            sent += size;
+            sent += image::send_file(link, &entry.path())?;
         }
-        wire::send(link, &ToTarget::Restore).context("asking for the restore")?;
+        image::send(link, &ImagePart::Complete)?;
         Ok(sent)
     }
 }

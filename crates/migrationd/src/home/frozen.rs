@@ -1,6 +1,6 @@
 //! A process that stands still with all that descends from it, in a control group of their own.
 
-use crate::inspect::{self, JOBS};
+use crate::inspect::{self, JOBS, SESSIONS};
 use anyhow::{Context, Result, bail};
 use brant_migration::protocol::SessionId;
 use brant_sys::cgroup::Cgroup;
@@ -11,6 +11,8 @@ use std::time::Duration;
 pub(super) const SOON: Duration = Duration::from_secs(10);
 /// The leader's own group is called after its tree's.
 pub(super) const LEADER: &str = "leader";
+/// The session of those that have no ancestor in one.
+const ORPHANS: &str = "orphans";
 /// How often a tree is looked at until it has stopped growing out of its group.
 const LOOKS: usize = 100;
 
@@ -64,6 +66,16 @@ impl Frozen {
         bail!("the process starts new ones faster than they can be stopped")
     }
 
+    /// One that an earlier daemon has left; it is made to stand still, if it did not.
+    pub(super) fn found(leader: i32, session: SessionId) -> Result<Self> {
+        let group = Cgroup::at(Path::new(JOBS).join(session.to_string()));
+        let found = Self { leader, group, origins: Vec::new(), over: false };
+        for group in [found.apart(), found.group.clone()].iter().filter(|group| group.path().exists()) {
+            group.freeze(SOON).context("freezing what an earlier daemon has left")?;
+        }
+        Ok(found)
+    }
+
     /// The group's folder, for CRIU.
     pub(super) fn group(&self) -> &Path {
         self.group.path()
@@ -82,6 +94,11 @@ impl Frozen {
         self.apart().thaw(SOON).context("thawing the process")
     }
 
+    /// The same, if it is apart; also one that is apart and runs already.
+    pub(super) fn thaw_leader_if_apart(&self) -> Result<()> {
+        if self.apart().path().exists() { self.thaw_leader() } else { Ok(()) }
+    }
+
     /// Stops the leader again.
     pub(super) fn freeze_leader_again(&self) -> Result<()> {
         self.apart().freeze(SOON).context("freezing the process again")
@@ -89,6 +106,9 @@ impl Frozen {
 
     /// Ends all but the leader, where they stand: they live on elsewhere.
     pub(super) fn end_descendants(&self) {
+        if !self.group.path().exists() {
+            return;
+        }
         if let Err(error) = self.group.kill().and_then(|()| self.group.wait_empty(SOON)) {
             tracing::error!("ending what has moved: {error:#}");
         }
@@ -99,6 +119,19 @@ impl Frozen {
         self.let_go();
     }
 
+    /// Where it was; for one that was born meanwhile, or that an earlier daemon has put here, where its nearest ancestor
+    /// in a session is.
+    fn origin_of(&self, pid: i32) -> Result<Cgroup> {
+        let known = self.origins.iter().find(|(member, _)| *member == pid).or(self.origins.first());
+        if let Some((_, origin)) = known {
+            return Ok(origin.clone());
+        }
+        match inspect::ancestors(pid).into_iter().find_map(inspect::session_group) {
+            Some(session) => Ok(session),
+            None => Cgroup::create(Path::new(SESSIONS).join(ORPHANS)).context("making a session for it"),
+        }
+    }
+
     fn apart(&self) -> Cgroup {
         Cgroup::at(self.group.path().with_extension(LEADER))
     }
@@ -107,12 +140,11 @@ impl Frozen {
         if std::mem::replace(&mut self.over, true) {
             return;
         }
-        let home = self.origins.first().map(|(_, origin)| origin.clone());
         for group in [self.apart(), self.group.clone()] {
             // Back to their sessions first, as long as they cannot run away; a session that has ended leaves them.
             for pid in group.processes().unwrap_or_default() {
-                let origin = self.origins.iter().find(|(member, _)| *member == pid).map(|(_, origin)| origin);
-                if let Some(Err(error)) = origin.or(home.as_ref()).map(|origin| origin.add(pid)) {
+                let put_back = self.origin_of(pid).and_then(|origin| Ok(origin.add(pid)?));
+                if let Err(error) = put_back {
                     tracing::debug!("putting a process back into its session: {error:#}");
                 }
             }

@@ -1,98 +1,85 @@
-//! The record of a move, always at home: what a process was, and whether it was given away. A daemon that starts
-//! reads it.
+//! What is on its way or away, for a daemon that starts anew: each process's record, the only decision on who may run it,
+//! and what is needed to go on with it.
 //!
-//! ```text
-//! (none) ──redirecting──▶ Redirecting(what it was) ──commit──▶ Committed(where) ──▶ … ──▶ (none)
-//! ```
-//!
-//! Each record replaces the one before as a whole, by a rename.
+//! Each entry replaces the one before as a whole, by a rename. It is removed when the process runs here again, or has
+//! ended.
 
-use super::takeover::Was;
 use anyhow::{Context, Result};
-use brant_migration::protocol::SessionId;
-use std::io::Write;
+use brant_migration::protocol::{Hello, Offer};
+use brant_migration::session::home::Record;
+use brant_types::migration::ProcessView;
+use serde::{Deserialize, Serialize};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Only root may look: registers of processes lie here.
 const JOURNAL: &str = "/run/brant/journal";
-const REDIRECTING: &[u8] = b"redirecting\n";
-const COMMITTED: &[u8] = b"committed\n";
 
-/// The record of one process; it is removed when this is dropped.
-#[derive(Debug)]
-pub(super) struct Journal {
-    path: PathBuf,
+/// One process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    /// Who may run it.
+    pub(super) record: Record,
+    /// What was offered last.
+    pub(super) offer: Offer,
+    /// The task's own start, in clock ticks since boot: with its number, its identity.
+    pub(super) started: u64,
+    /// Whether a signal had stopped it when it left: then it becomes its deputy when it goes on.
+    pub(super) stopped: bool,
+    /// What its deputy is told.
+    pub(super) hello: Hello,
+    /// The process that stands for it; its number, unless others have gone on after its end.
+    pub(super) deputy: i32,
+    /// What is shown of it.
+    pub(super) view: ProcessView,
 }
 
-/// What a record says.
-pub(super) enum Record {
-    /// The process may have been redirected, and was this before. It was not given away.
-    Redirecting(Was),
-    /// It was given away.
-    Committed,
+/// Writes an entry, or replaces it.
+///
+/// # Errors
+/// What the file system said; the entry before stands.
+pub(super) fn write(entry: &Entry) -> Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(JOURNAL)
+        .context("making the journal's folder")?;
+    let path = path(entry.offer.pid);
+    let new = path.with_extension("new");
+    let packed = postcard::to_allocvec(entry).context("writing an entry down")?;
+    let mut options = std::fs::File::options();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&new).context("opening the journal")?;
+    file.write_all(&packed).and_then(|()| file.sync_all()).context("writing the journal")?;
+    std::fs::rename(&new, &path).context("writing the journal")
 }
 
-impl Journal {
-    /// Writes what the process is, before anything of it is changed.
-    pub(super) fn redirecting(session: SessionId, was: &Was) -> Result<Self> {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(JOURNAL)
-            .context("making the journal's folder")?;
-        let journal = Self { path: path(&session.to_string()) };
-        journal.replace(&[REDIRECTING, &was.to_bytes()].concat())?;
-        Ok(journal)
-    }
-
-    /// Writes that the process is given away: from here on only this node may run it.
-    pub(super) fn commit(&self, pid: i32, to: &str) -> Result<()> {
-        self.replace(&[COMMITTED, format!("process {pid} to {to}\n").as_bytes()].concat())
-    }
-
-    fn replace(&self, record: &[u8]) -> Result<()> {
-        let new = self.path.with_extension("new");
-        let mut options = std::fs::File::options();
-        let mut file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)
-            .context("opening the journal")?;
-        file.write_all(record).and_then(|()| file.sync_all()).context("writing the journal")?;
-        std::fs::rename(&new, &self.path).context("writing the journal")
-    }
-}
-
-impl Drop for Journal {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::warn!(%error, "removing a journal entry");
+/// Removes the entry of this process, if there is one.
+///
+/// # Errors
+/// What the file system said; the entry stands.
+pub(super) fn remove(pid: i32) -> Result<()> {
+    match std::fs::remove_file(path(pid)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).context("removing an entry from the journal")
         }
+        _ => Ok(()),
     }
 }
 
-/// What the journal says of a session; nothing when it never came so far.
-pub(super) fn read(session: &str) -> Option<Record> {
-    let text = std::fs::read(path(session)).ok()?;
-    if text.starts_with(COMMITTED) {
-        return Some(Record::Committed);
-    }
-    text.strip_prefix(REDIRECTING).and_then(Was::from_bytes).map(Record::Redirecting)
+/// All entries that can be read; what was only half written is not one.
+pub(super) fn read() -> Vec<Entry> {
+    let files = std::fs::read_dir(JOURNAL).into_iter().flatten().flatten().map(|file| file.path());
+    let whole = files.filter(|path| path.extension().is_none());
+    let entries = whole.filter_map(|path| {
+        let packed = std::fs::read(&path).ok()?;
+        let entry = postcard::from_bytes(&packed);
+        entry.inspect_err(|error| tracing::error!(%error, path = %path.display(), "reading the journal")).ok()
+    });
+    entries.collect()
 }
 
-/// Forgets everything, once it was acted on.
-pub(super) fn forget_all() {
-    match std::fs::remove_dir_all(JOURNAL) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(%error, "removing the journal of an earlier daemon");
-        }
-        _ => {}
-    }
-}
-
-fn path(session: &str) -> PathBuf {
-    Path::new(JOURNAL).join(session)
+fn path(pid: i32) -> PathBuf {
+    Path::new(JOURNAL).join(pid.to_string())
 }

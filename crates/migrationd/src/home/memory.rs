@@ -1,10 +1,8 @@
 //! Files under `/dev/shm` that only the process and its descendants use: they move along.
 
-use crate::wire;
+use crate::image;
 use anyhow::{Context, Result};
-use brant_migration::protocol::{CHUNK, NamedMemory, ToTarget};
-use std::fs::File;
-use std::io::Read;
+use brant_migration::protocol::NamedMemory;
 use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -25,21 +23,14 @@ pub(super) fn describe(names: &[String]) -> Result<Vec<NamedMemory>> {
     names.iter().map(describe).collect()
 }
 
-/// Sends their contents, each as a file beside the image; the process is frozen.
-pub(super) fn send(link: &mut TcpStream, names: &[String]) -> Result<()> {
-    for (number, name) in names.iter().enumerate() {
-        let path = Path::new(FOLDER).join(name);
-        let mut content = Vec::new();
-        File::open(&path)
-            .and_then(|mut file| file.read_to_end(&mut content))
-            .with_context(|| format!("reading `{}`", path.display()))?;
-        let file = ToTarget::File { name: NamedMemory::file_name(number), size: content.len() as u64 };
-        wire::send(link, &file).context("sending shared memory")?;
-        for part in content.chunks(CHUNK) {
-            wire::send(link, &ToTarget::Data(part.to_vec())).context("sending shared memory")?;
-        }
-    }
-    Ok(())
+/// Sends their contents, each as a file beside the image; the process is frozen. Gives the number of bytes.
+pub(super) fn send(link: &mut TcpStream, names: &[String]) -> Result<u64> {
+    let files = names.iter().enumerate();
+    files
+        .map(|(number, name)| {
+            image::send_file_as(link, &Path::new(FOLDER).join(name), NamedMemory::file_name(number))
+        })
+        .sum()
 }
 
 /// Removes them here, once the process has left: nobody who stays uses them.

@@ -1,8 +1,10 @@
-//! The home node's side: one move, and then the life of the process away from home.
+//! The home node's side: a process's moves, and its life away from home.
 //!
-//! `source` is the move, in the order that [`brant_migration::steps`] keeps; `precopy`, `frozen`, `dump`, `pages` and
-//! `takeover` are what it is made of; `keeper` relays between deputy and target afterwards.
+//! `keeper` owns one process that moves or is away: its machine, its deputy, the links to its hosts and the record of
+//! it. `departure` is what is done to a process that leaves its place here, one piece of work after the other, and
+//! `precopy`, `frozen`, `dump`, `pages` and `takeover` are what it is made of.
 
+mod departure;
 mod dump;
 mod frozen;
 mod journal;
@@ -12,23 +14,24 @@ mod pages;
 mod pipes;
 mod precopy;
 mod recovery;
-mod source;
 mod takeover;
 
 pub use dump::remove_leftovers;
 pub(crate) use keeper::Event;
+pub use keeper::{listen_for_deputies, serve_deputies};
 pub use precopy::can_track_memory;
 pub use recovery::recover;
 
-use crate::guest::Arrivals;
+use crate::guest::Stays;
 use crate::node::Node;
 use crate::registry::Registry;
 use brant_migration::balancer::Order;
 use brant_migration::obstacle::Obstacle;
-use brant_migration::protocol::Refusal;
+use brant_migration::protocol::{Refusal, SessionId};
+use brant_migration::session::Why;
 use brant_types::agent::NodeView;
 use brant_types::migration::{MoveRecord, MovedBy, Refused};
-use std::sync::mpsc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// What every part of the daemon needs.
 #[derive(Debug, Clone)]
@@ -37,11 +40,11 @@ pub struct Daemon {
     pub node: Node,
     /// What is known of the processes that move.
     pub registry: Registry,
-    /// Who expects an image from a third node.
-    pub arrivals: Arrivals,
+    /// The processes that stay here and are at home elsewhere, or have come home.
+    pub stays: Stays,
 }
 
-/// Why a move did not happen. The process runs on at home, unharmed, in every case but the last.
+/// Why a move did not happen. The process runs on where it was, unharmed, in every case but the last.
 #[derive(Debug, thiserror::Error)]
 pub enum Stayed {
     /// The process cannot move.
@@ -60,17 +63,17 @@ pub enum Stayed {
         refusal: Refusal,
     },
     /// Something went wrong on the way; it was undone.
-    #[error("the move failed while {doing}, and was undone")]
-    Undone {
-        /// What was being done.
-        doing: &'static str,
+    #[error("the move to the node `{node}` was called off")]
+    CalledOff {
+        /// The target's name.
+        node: String,
         /// What went wrong.
         #[source]
-        source: anyhow::Error,
+        why: Why,
     },
-    /// The link broke after the commit: the process may run on the target, or be lost with it.
-    #[error("the link to the node broke just as the process left")]
-    LostOnTheWay {
+    /// This node cannot even begin.
+    #[error("the move could not begin")]
+    NotBegun {
         /// What went wrong.
         #[source]
         source: anyhow::Error,
@@ -84,8 +87,9 @@ impl Stayed {
             Self::Obstacle(obstacle) => (obstacle.name(), obstacle.hint()),
             Self::Busy(_) => ("busy", Some("wait a moment, then look at `brant ps`")),
             Self::Refused { .. } => ("refused", Some("`brant nodes` shows the others")),
-            Self::Undone { .. } => ("undone", Some("the details are in /run/brant/log/migrationd.log")),
-            Self::LostOnTheWay { .. } => ("lost_on_the_way", None),
+            Self::CalledOff { .. } | Self::NotBegun { .. } => {
+                ("undone", Some("the details are in /run/brant/log/migrationd.log"))
+            }
         };
         let mut message = self.to_string();
         let mut source = std::error::Error::source(self);
@@ -98,22 +102,30 @@ impl Stayed {
 }
 
 /// What becomes of a move, once it is known.
-pub type MoveAnswer = mpsc::Receiver<Result<MoveRecord, Stayed>>;
+pub type MoveAnswer = Receiver<Result<MoveRecord, Stayed>>;
+
+/// The wish that a process be on another node.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    to: NodeView,
+    by: MovedBy,
+    answer: Sender<Result<MoveRecord, Stayed>>,
+}
 
 /// Moves a process on a thread of its own; the answer comes when it runs there, or has stayed.
 pub fn move_away(daemon: &Daemon, pid: i32, to: NodeView, by: MovedBy) -> MoveAnswer {
-    let (answer, wait) = mpsc::channel();
-    let daemon = daemon.clone();
+    let (answer, wait) = channel();
+    let wish = Wish { to, by, answer };
     // A process that is away has a keeper, who sees to it.
     if let Some(keeper) = daemon.registry.keeper_of(pid) {
-        let hop = keeper::Hop { to, by, answer };
-        let _ended_just_now = keeper.send(keeper::Event::Hop(Box::new(hop)));
+        // One that has ended just now drops the wish, and whoever waits sees that.
+        let _ended_just_now = keeper.send(Event::Wish(Box::new(wish)));
         return wait;
     }
-    // Should no thread start, the answer's sender is dropped, and whoever waits sees that.
+    let daemon = daemon.clone();
     let spawned = std::thread::Builder::new()
-        .name(format!("move {pid}"))
-        .spawn(move || source::run(&daemon, pid, &to, by, &answer));
+        .name(format!("keeper {pid}"))
+        .spawn(move || keeper::begin(&daemon, pid, wish));
     if let Err(error) = spawned {
         tracing::error!(%error, "starting a thread for a move");
     }
@@ -124,4 +136,14 @@ pub fn move_away(daemon: &Daemon, pid: i32, to: NodeView, by: MovedBy) -> MoveAn
 pub fn carry_out(daemon: &Daemon, order: Order) -> Option<MoveAnswer> {
     let to = daemon.node.view().nodes.into_iter().find(|node| node.id == order.to)?;
     Some(move_away(daemon, order.pid, to, MovedBy::Balancer))
+}
+
+/// A name for a stay that was never used.
+fn new_session() -> SessionId {
+    let mut bytes = [0; 8];
+    // Only equal numbers would do harm, and the clock is a fair second when the kernel has no randomness yet.
+    if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).is_err() {
+        bytes = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_nsec.to_ne_bytes();
+    }
+    SessionId(u64::from_ne_bytes(bytes))
 }

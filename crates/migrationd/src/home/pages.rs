@@ -9,7 +9,7 @@ use crate::wire;
 use anyhow::{Context, Result, anyhow, bail};
 use brant_migration::page_server::{self, WORD, Word};
 use brant_migration::pagemap::{Owner, PAGE, PRESENT, Run};
-use brant_migration::protocol::{MOST_CONTENTS, MOST_RUNS, ToTarget};
+use brant_migration::protocol::{ImagePart, MOST_CONTENTS, MOST_RUNS};
 use brant_sys::child::Tool;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeSet;
@@ -127,7 +127,7 @@ impl Stream<'_> {
         let every = Timespec { tv_sec: WORD_EVERY.as_secs().try_into().unwrap_or(1), tv_nsec: 0 };
         loop {
             match poll(&mut [PollFd::new(&self.criu, PollFlags::IN)], Some(&every)) {
-                Ok(0) => self.send(|link| wire::send(link, &ToTarget::StillHere)),
+                Ok(0) => self.send(|link| wire::send(link, &ImagePart::StillHere)),
                 Ok(_) => {
                     let mut first = [0];
                     let length = rustix::net::recv(&self.criu, &mut first, rustix::net::RecvFlags::PEEK)
@@ -158,7 +158,7 @@ impl Stream<'_> {
         self.owner = Some(owner);
         if self.is_sent(owner) && self.sent.owners.insert(owner) {
             // One that has no pages at all must still be known to be there.
-            self.send(|link| wire::send(link, &ToTarget::Pages { owner, runs: Vec::new() }));
+            self.send(|link| wire::send(link, &ImagePart::Pages { owner, runs: Vec::new() }));
         }
     }
 
@@ -199,7 +199,7 @@ impl Stream<'_> {
             self.sent.pages += contents.len() as u64 / PAGE;
             self.sent.bytes += contents.len() as u64;
             self.send(|link| {
-                wire::send(link, &ToTarget::Pages { owner, runs })?;
+                wire::send(link, &ImagePart::Pages { owner, runs })?;
                 link.write_all(&contents)
             });
         }

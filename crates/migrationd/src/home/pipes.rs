@@ -4,15 +4,13 @@
 use crate::inspect;
 use anyhow::{Context, Result};
 use brant_migration::obstacle::Migratable;
-use brant_migration::stream::Stream;
 use brant_sys::process::take_descriptor;
 use std::os::fd::OwnedFd;
 
 /// Copies of the process's ends. Dropping it closes the copies; the process has its own.
 #[derive(Debug)]
-pub(super) struct Pipes {
-    pub(super) streams: Vec<Stream>,
-    /// One end of each pipe, in the order of the streams.
+pub(crate) struct Pipes {
+    /// One end of each pipe, in the order of the offer's streams.
     pub(super) ends: Vec<OwnedFd>,
     /// Open files whose offset others go on from, in the order of the offer.
     pub(super) files: Vec<OwnedFd>,
@@ -29,10 +27,6 @@ impl Pipes {
         let files = migratable.shared_files.iter().map(|file| {
             take_descriptor(file.pid, file.number).context("copying a shared file of the process")
         });
-        Ok(Self {
-            ends: ends.collect::<Result<_>>()?,
-            files: files.collect::<Result<_>>()?,
-            streams: migratable.streams.clone(),
-        })
+        Ok(Self { ends: ends.collect::<Result<_>>()?, files: files.collect::<Result<_>>()? })
     }
 }

@@ -1,16 +1,19 @@
 //! Copying a process's memory while it runs, so that little is left to send while it stands still.
 
 use super::dump::Image;
-use crate::wire;
+use crate::{image, wire};
 use anyhow::{Context, Result, bail};
 use brant_migration::pagemap::PAGE;
-use brant_migration::protocol::{FromTarget, ToTarget};
+use brant_migration::protocol::{ImageAnswer, ImagePart};
 use brant_migration::rounds::{self, Next, Round};
 use brant_sys::child::Tool;
 use brant_types::migration::RoundRecord;
 use std::net::TcpStream;
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long the target may take to merge a round.
+const MERGING: Duration = Duration::from_secs(60);
 
 /// Whether this kernel remembers which pages were written to; asked once, for it costs a start of CRIU.
 pub fn can_track_memory() -> bool {
@@ -27,7 +30,7 @@ pub fn can_track_memory() -> bool {
 /// Sends rounds until [`rounds::next`] says that it is time to stop the process. It runs on throughout, but for the
 /// moment in which CRIU notes which pages there are.
 pub(super) fn run(
-    image: &mut Image,
+    dumps: &mut Image,
     pid: i32,
     resident_kib: u64,
     link: &mut TcpStream,
@@ -36,6 +39,7 @@ pub(super) fn run(
     if !can_track_memory() {
         return Ok(done);
     }
+    link.set_read_timeout(Some(MERGING)).context("setting up the link")?;
     loop {
         match rounds::next((resident_kib << 10) / PAGE, &done) {
             Next::Freeze(why) => {
@@ -44,8 +48,8 @@ pub(super) fn run(
             }
             Next::Round => {
                 let start = Instant::now();
-                let streamed = image.pre_dump(pid, link)?;
-                wire::send(link, &ToTarget::RoundOver).context("ending a round")?;
+                let streamed = dumps.pre_dump(pid, link)?;
+                image::send(link, &ImagePart::RoundOver)?;
                 wait_merged(link)?;
                 done.push(Round { pages: streamed.pages, bytes: streamed.bytes, took: start.elapsed() });
             }
@@ -54,14 +58,9 @@ pub(super) fn run(
 }
 
 fn wait_merged(link: &mut TcpStream) -> Result<()> {
-    loop {
-        match wire::receive(link).context("waiting for the target to take a round")? {
-            Some(FromTarget::Merged) => return Ok(()),
-            Some(FromTarget::StillHere) => {}
-            Some(FromTarget::Failed(why)) => bail!("the target says: {why}"),
-            None => bail!("the target hung up"),
-            Some(other) => bail!("did not expect {other:?}"),
-        }
+    match wire::receive(link).context("waiting for the target to take a round")? {
+        Some(ImageAnswer::Merged) => Ok(()),
+        None => bail!("the target takes no more of it"),
     }
 }
 

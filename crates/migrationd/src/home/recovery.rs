@@ -1,75 +1,64 @@
-//! What a daemon does that finds processes which an earlier one left frozen.
-//!
-//! | the journal says | what is done |
-//! |---|---|
-//! | nothing | nothing of it was changed: it goes on |
-//! | redirecting | it is put back and goes on |
-//! | committed, or it is its deputy already | it runs elsewhere: its descendants here end |
+//! What a daemon does that starts anew: it goes on with the processes that an earlier one was moving, or had moved.
 
-use super::frozen::{LEADER, SOON};
-use super::journal::{self, Record};
-use crate::inspect::{self, DEPUTY, JOBS, SESSIONS};
+use super::frozen::{Frozen, LEADER};
+use super::journal::{self, Entry};
+use super::{Daemon, keeper};
+use crate::inspect::{self, JOBS};
 use anyhow::{Context, Result};
+use brant_migration::protocol::SessionId;
+use brant_migration::session::home::{Found, Record, Stay};
 use brant_sys::cgroup::Cgroup;
 use std::collections::BTreeSet;
-use std::path::Path;
 
-/// The session of those that have no ancestor in one.
-const ORPHANS: &str = "orphans";
-
-/// Sees to every process that a move has left frozen.
-pub fn recover() {
-    let jobs = Cgroup::at(JOBS);
-    let suffix = format!(".{LEADER}");
-    let names = jobs.children().unwrap_or_default();
-    let sessions: BTreeSet<&str> =
-        names.iter().map(|name| name.strip_suffix(&suffix).unwrap_or(name)).collect();
-    for session in sessions {
-        let tree = jobs.child(session);
-        let leader = jobs.child(&format!("{session}{suffix}"));
-        if let Err(error) = recover_one(session, &tree, &leader) {
-            tracing::error!(session, "seeing to a process that a move had left frozen: {error:#}");
+/// Sees to every process that was moving or away.
+pub fn recover(daemon: &Daemon) {
+    let mut seen_to = BTreeSet::new();
+    for entry in journal::read() {
+        let (Record::Leaving { stay, .. } | Record::Away { stay }) = &entry.record;
+        seen_to.insert(stay.session);
+        let (pid, stay) = (entry.offer.pid, *stay);
+        if let Err(error) = go_on(daemon, entry, stay) {
+            tracing::error!(pid, "going on with a process that had moved: {error:#}");
         }
     }
-    journal::forget_all();
-}
-
-fn recover_one(session: &str, tree: &Cgroup, leader: &Cgroup) -> Result<()> {
-    match journal::read(session) {
-        record if is_deputy(leader) || matches!(record, Some(Record::Committed)) => {
-            tracing::warn!(session, "a process was given away when the daemon ended");
-            if tree.path().exists() {
-                tree.kill().context("ending what runs elsewhere")?;
+    let suffix = format!(".{LEADER}");
+    for name in Cgroup::at(JOBS).children().unwrap_or_default() {
+        let name = name.strip_suffix(&suffix).unwrap_or(&name);
+        let Ok(session) = u64::from_str_radix(name, 16).map(SessionId) else { continue };
+        if seen_to.insert(session) {
+            // Nothing of it was changed, or there would be an entry.
+            tracing::warn!(%session, "letting a process go on that a move had left frozen");
+            match Frozen::found(0, session) {
+                Ok(frozen) => frozen.release(),
+                Err(error) => tracing::error!("letting a process go on: {error:#}"),
             }
         }
-        Some(Record::Redirecting(was)) => {
-            tracing::warn!(session, "putting a process back that was about to leave");
-            was.put_back()?;
-        }
-        _ => tracing::warn!(session, "letting a process go on that a move had left frozen"),
-    }
-    for group in [leader, tree].into_iter().filter(|group| group.path().exists()) {
-        // Back to its session as long as it cannot run away, so that it can move again.
-        for pid in group.processes().context("listing its control group")? {
-            session_of(pid)?.add(pid).context("putting a process back into its session")?;
-        }
-        group.thaw(SOON).context("thawing it")?;
-        group.wait_empty(SOON).and_then(|()| group.remove()).context("removing its control group")?;
-    }
-    Ok(())
-}
-
-/// The session of its nearest ancestor that is in one.
-fn session_of(pid: i32) -> Result<Cgroup> {
-    match inspect::ancestors(pid).into_iter().find_map(inspect::session_group) {
-        Some(session) => Ok(session),
-        None => Cgroup::create(Path::new(SESSIONS).join(ORPHANS)).context("making a session for it"),
     }
 }
 
-fn is_deputy(leader: &Cgroup) -> bool {
-    let members = leader.processes().unwrap_or_default();
-    members
-        .iter()
-        .any(|pid| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|path| path == Path::new(DEPUTY)))
+fn go_on(daemon: &Daemon, entry: Entry, stay: Stay) -> Result<()> {
+    let frozen = Frozen::found(entry.offer.pid, stay.session).context("looking at it")?;
+    let found = look(&entry);
+    if found == Found::Deputy {
+        // It was given away with its descendants; they must not run here as well.
+        frozen.end_descendants();
+        frozen.thaw_leader_if_apart()?;
+    }
+    tracing::warn!(pid = entry.offer.pid, ?found, "going on with a process that was moving, or away");
+    keeper::find(daemon, entry, found, frozen)
+}
+
+/// What is left of the task. One that a signal had stopped is not its deputy yet, but nothing else any more.
+fn look(entry: &Entry) -> Found {
+    let Entry { deputy, offer, .. } = entry;
+    if *deputy != offer.pid {
+        return if inspect::is_deputy(*deputy) { Found::Deputy } else { Found::Nothing };
+    }
+    let same = inspect::summary(offer.pid).is_some_and(|summary| summary.started == entry.started);
+    if !same || inspect::has_ended(offer.pid) {
+        return Found::Nothing;
+    }
+    let stands =
+        inspect::is_deputy(offer.pid) || (entry.stopped && matches!(entry.record, Record::Away { .. }));
+    if stands { Found::Deputy } else { Found::Frozen }
 }

@@ -108,11 +108,6 @@ impl Was {
 }
 
 impl Redirected {
-    /// Whether it will become the deputy only when somebody continues it.
-    pub(super) fn is_stopped(&self) -> bool {
-        self.stopped
-    }
-
     /// Undoes it; the process is frozen, and is what it was.
     pub(super) fn undo(self) -> Result<()> {
         self.was.put_back()

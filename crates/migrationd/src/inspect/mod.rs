@@ -110,9 +110,13 @@ pub fn candidates() -> Vec<Candidate> {
     let pids = names.iter().flat_map(|name| sessions.child(name).processes().unwrap_or_default());
     pids.filter_map(|pid| {
         let stat = Stat::read(pid)?;
-        let deputy = fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == Path::new(DEPUTY));
         let resident_kib = stat.field(24)? * 4;
-        (!deputy).then(|| Candidate { pid, cpu: stat.cpu(), runnable: stat.state == 'R', resident_kib })
+        (!is_deputy(pid)).then(|| Candidate {
+            pid,
+            cpu: stat.cpu(),
+            runnable: stat.state == 'R',
+            resident_kib,
+        })
     })
     .collect()
 }
@@ -125,6 +129,11 @@ pub fn resident_kib(members: &[i32]) -> u64 {
 /// Whether a signal has stopped it (Ctrl-Z).
 pub fn is_stopped(pid: i32) -> bool {
     Stat::read(pid).is_some_and(|stat| stat.state == 'T')
+}
+
+/// Whether it is a deputy.
+pub fn is_deputy(pid: i32) -> bool {
+    fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == Path::new(DEPUTY))
 }
 
 /// Whether it is gone, or has ended and waits for its parent.

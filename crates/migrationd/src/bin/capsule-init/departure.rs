@@ -3,10 +3,12 @@
 use crate::root;
 use crate::streams::Pipes;
 use anyhow::{Context, Result};
+use brant_migration::protocol::FromProcess;
+use brant_migration::session::relay;
 use brant_migration::stream::{StreamEvent, StreamId, StreamWord};
 use brant_migrationd::criu;
 use brant_migrationd::guest::capsule::WORK_GROUP;
-use brant_migrationd::streams::Streams;
+use brant_migrationd::streams::{Accounts, Streams};
 use brant_sys::cgroup::Cgroup;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -21,12 +23,33 @@ const LUGGAGE: &str = "luggage.bin";
 /// What an image that was made in a capsule does not hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Luggage {
+    /// The capsule's end of the words with the deputy.
+    pub(crate) words: relay::End<FromProcess>,
     /// How the image names the pipes, in the order of the streams: they were made in that capsule.
     pub(crate) pipes: Vec<u64>,
-    /// What lay in the pipes that the process reads from, and what was on its way into them.
-    pub(crate) unread: Vec<(StreamId, Vec<u8>)>,
+    /// What lay in the pipes that the process reads from.
+    pub(crate) lay_in_pipes: Vec<(StreamId, Vec<u8>)>,
+    /// What was on its way into them.
+    pub(crate) on_the_way: Vec<(StreamId, Vec<u8>)>,
     /// Which of them come to their end after that.
     pub(crate) ended: Vec<StreamId>,
+    /// What the streams owe and are owed.
+    pub(crate) accounts: Accounts,
+    /// What was asked for of shared pipes, and has not come, bytes.
+    pub(crate) asked: Vec<(StreamId, u32)>,
+    /// What the deputy was told last.
+    pub(crate) told: Told,
+}
+
+/// What the deputy knows of the process's state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Told {
+    /// That it waits for its terminal.
+    pub(crate) wants_input: bool,
+    /// That its group has more than one process.
+    pub(crate) family: bool,
+    /// That it is stopped, or is not news to it.
+    pub(crate) stopped: bool,
 }
 
 impl Luggage {
@@ -40,11 +63,19 @@ impl Luggage {
         postcard::from_bytes(&text).context("understanding what came with the image").map(Some)
     }
 
-    /// The pipes' contents and ends, for the streams that go on from them.
-    pub(crate) fn words(self) -> impl Iterator<Item = StreamWord> {
-        let unread = self.unread.into_iter().map(|(stream, bytes)| (stream, StreamEvent::Data(bytes)));
-        let ended = self.ended.into_iter().map(|stream| (stream, StreamEvent::End));
-        unread.chain(ended).map(|(stream, event)| StreamWord { stream, event })
+    /// Makes the streams go on from where they were.
+    pub(crate) fn settle(&self, streams: &mut Streams) {
+        streams.settle(&self.accounts);
+        for (stream, bytes) in &self.lay_in_pipes {
+            streams.write_again(*stream, bytes.clone());
+        }
+        let on_the_way = self.on_the_way.iter().cloned();
+        let ended = self.ended.iter().map(|stream| (*stream, StreamEvent::End));
+        for (stream, event) in
+            on_the_way.map(|(stream, bytes)| (stream, StreamEvent::Data(bytes))).chain(ended)
+        {
+            streams.take(StreamWord { stream, event });
+        }
     }
 }
 
@@ -77,26 +108,42 @@ pub(crate) fn thaw() -> Result<()> {
 }
 
 /// Makes the image of the frozen process and packs what it does not hold.
-pub(crate) fn dump(pid: i32, streams: &mut Streams, pipes: &Pipes) -> Result<Departed> {
+pub(crate) fn dump(
+    pid: i32,
+    streams: &mut Streams,
+    pipes: &Pipes,
+    words: relay::End<FromProcess>,
+    asked: Vec<(StreamId, u32)>,
+    told: Told,
+) -> Result<Departed> {
     let folder = Path::new(root::DEPARTURE);
     // The group by the number that CRIU knows it by: it inherits this descriptor.
     let group = format!("/proc/self/fd/{WORK_GROUP}");
     criu::dump(pid, folder, Path::new(&group)).run().map_err(|error| {
         anyhow::Error::from(error).context(format!("CRIU says: {}", criu::errors(&folder.join("dump.log"))))
     })?;
+    let accounts = streams.accounts();
     let departed = Departed { lay_in_pipes: pipes.read_inward()?, on_the_way: streams.take_unwritten() };
-    if let Err(error) = pack(&departed, streams, pipes, folder) {
-        departed.undo(streams, pipes)?;
-        return Err(error);
+    let luggage = Luggage {
+        words,
+        pipes: pipes.inodes(),
+        lay_in_pipes: departed.lay_in_pipes.clone(),
+        on_the_way: departed.on_the_way.clone(),
+        ended: streams.ended(),
+        accounts,
+        asked,
+        told,
+    };
+    let packed = postcard::to_allocvec(&luggage).context("writing down what goes along");
+    let packed = packed
+        .and_then(|packed| std::fs::write(folder.join(LUGGAGE), packed).context("packing what goes along"));
+    match packed {
+        Ok(()) => Ok(departed),
+        Err(error) => {
+            departed.undo(streams, pipes)?;
+            Err(error)
+        }
     }
-    Ok(departed)
-}
-
-fn pack(departed: &Departed, streams: &Streams, pipes: &Pipes, folder: &Path) -> Result<()> {
-    let unread = departed.lay_in_pipes.iter().chain(&departed.on_the_way).cloned().collect();
-    let luggage = Luggage { pipes: pipes.inodes(), unread, ended: streams.ended() };
-    let packed = postcard::to_allocvec(&luggage).context("writing down what goes along")?;
-    std::fs::write(folder.join(LUGGAGE), packed).context("packing what goes along")
 }
 
 impl Departed {

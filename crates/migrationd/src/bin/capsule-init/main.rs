@@ -5,6 +5,7 @@
 //!   relays its terminal, its signals and its end;
 //! - called by CRIU (`CRTOOLS_SCRIPT_ACTION`): holds CRIU at its `post-restore` hook until the inner part says go.
 
+mod control;
 mod departure;
 mod hook;
 mod inner;
@@ -43,10 +44,10 @@ fn main() -> ExitCode {
 
 fn outer() -> Result<()> {
     namespace::unshare_for_capsule().context("making the capsule's namespaces")?;
-    let control = rustix::io::dup(rustix::stdio::stdin()).context("taking the control socket")?;
+    let listener = rustix::io::dup(rustix::stdio::stdin()).context("taking the control socket")?;
     let inner = Tool::new("/proc/self/exe")
         .arg("inner")
-        .stdin(control)
+        .stdin(listener)
         .spawn()
         .context("starting the capsule's PID 1")?;
     inner.wait().context("waiting for the capsule's PID 1")

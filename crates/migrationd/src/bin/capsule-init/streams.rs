@@ -62,6 +62,11 @@ impl OnDemand {
         Some(StreamWord { stream: self.id, event: StreamEvent::Room(wish) })
     }
 
+    /// What was asked for and has not come.
+    pub(crate) fn owed(&self) -> (StreamId, u32) {
+        (self.id, self.asked)
+    }
+
     /// What the kernel calls the pipe.
     pub(crate) fn name(&self) -> String {
         format!("pipe:[{}]", self.inode)
@@ -134,7 +139,7 @@ pub(crate) struct Made {
 
 /// Makes a pipe for each stream and takes the terminal's output among them. `luggage` is what comes with an image that
 /// was made in another capsule.
-pub(crate) fn make(list: &[Stream], user: u32, terminal: OwnedFd, luggage: Option<Luggage>) -> Result<Made> {
+pub(crate) fn make(list: &[Stream], user: u32, terminal: OwnedFd, luggage: Option<&Luggage>) -> Result<Made> {
     let mut streams = Streams::default();
     let mut on_demand = Vec::new();
     let mut ends = Vec::new();
@@ -147,7 +152,7 @@ pub(crate) fn make(list: &[Stream], user: u32, terminal: OwnedFd, luggage: Optio
         let inode = fstat(&reader).context("looking at a pipe")?.st_ino;
         pipes.push((id, stream.direction, inode));
         // An image that was made in a capsule knows them by what they were there.
-        let there = luggage.as_ref().and_then(|luggage| luggage.pipes.get(pipes.len() - 1));
+        let there = luggage.and_then(|luggage| luggage.pipes.get(pipes.len() - 1));
         let named = there.map_or_else(|| stream.home.clone(), |inode| Home::Pipe(*inode));
         match stream.direction {
             Direction::Out => {
@@ -156,13 +161,17 @@ pub(crate) fn make(list: &[Stream], user: u32, terminal: OwnedFd, luggage: Optio
             }
             Direction::In => {
                 if stream.shared {
-                    on_demand.push(OnDemand { id, inode, asked: 0 });
+                    let asked =
+                        luggage.and_then(|luggage| luggage.asked.iter().find(|(other, _)| *other == id));
+                    on_demand.push(OnDemand { id, inode, asked: asked.map_or(0, |(_, asked)| *asked) });
                 }
                 streams.add_sink(id, writer, Access::Shared, !stream.shared);
                 ends.push((named, reader));
             }
         }
     }
-    luggage.into_iter().flat_map(Luggage::words).for_each(|word| streams.take(word));
+    if let Some(luggage) = luggage {
+        luggage.settle(&mut streams);
+    }
     Ok(Made { streams, ends: ProcessEnds { ends }, on_demand, pipes: Pipes { all: pipes } })
 }

@@ -2,10 +2,9 @@
 
 use brant_migration::stream::{Direction, Home, Stream, StreamId};
 use brant_migrationd::streams::Streams;
-use brant_sys::process;
 use rustix::fs::FileType;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 
 /// Where it says so.
@@ -19,18 +18,17 @@ pub(crate) enum LastWords {
 }
 
 impl LastWords {
-    /// Looks where standard error leads, and lets go of every descriptor that the process had but for that one.
-    pub(crate) fn keep() -> io::Result<Self> {
-        let kept = rustix::io::dup(rustix::stdio::stderr()).ok();
-        let stat = kept.as_ref().and_then(|stderr| rustix::fs::fstat(stderr).ok());
-        let pipe = stat.filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
-        let kept: Option<OwnedFd> = if pipe.is_some() { None } else { kept };
-        let kept = process::let_go_of_descriptors(kept)?;
-        Ok(match (pipe, kept) {
-            (Some(pipe), _) => Self::Pipe(pipe.st_ino),
-            (None, Some(stderr)) => Self::File(File::from(stderr)),
-            (None, None) => Self::Nowhere,
-        })
+    /// Looks where standard error leads, and keeps that open.
+    pub(crate) fn keep(inherited: &[(i32, OwnedFd)]) -> Self {
+        let stderr = inherited.iter().find(|(number, _)| *number == 2).map(|(_, stderr)| stderr);
+        let Some(stat) = stderr.and_then(|stderr| rustix::fs::fstat(stderr).ok()) else {
+            return Self::Nowhere;
+        };
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Fifo {
+            return Self::Pipe(stat.st_ino);
+        }
+        let kept = stderr.and_then(|stderr| stderr.try_clone().ok());
+        kept.map_or(Self::Nowhere, |stderr| Self::File(File::from(stderr)))
     }
 
     /// Says that the process is lost.

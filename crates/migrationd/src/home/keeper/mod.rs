@@ -1,298 +1,325 @@
-//! What ties a deputy to its process: one owner for each process that is away, who hears everybody in turn.
+//! The owner of one process that moves or is away: of its machine, its record, its deputy and the links to its hosts.
+//! It hears everybody in turn, and does what the machine says.
 //!
-//! ```text
-//! Standing(A) ──Hop──▶ Asking(B) ──accepted──▶ Leaving(A) ──B holds it──▶ COMMIT ──A is gone──▶ Standing(B)
-//!     ▲                   │                        │
-//!     └──── refused ──────┴──── failed: A lets it go on ────┘
-//! ```
-//!
-//! While the process is between two nodes, what the deputy says waits; from the commit on only B may run it.
+//! The machine and its states are drawn in [`brant_migration::session::home`]. Words between deputy and capsule pass
+//! through here unread.
 
-mod hop;
-mod meeting;
+mod act;
+mod begin;
+mod deputy;
+mod hosts;
+mod journey;
 
-pub(crate) use hop::Hop;
-pub(in crate::home) use meeting::{Greeting, Waiting};
+pub(super) use begin::{begin, find};
+pub use deputy::{listen_for_deputies, serve_deputies};
 
-use super::Daemon;
-use super::journal::Journal;
-use crate::link::{SILENCE, WORD_EVERY};
-use crate::{inspect, wire};
-use anyhow::{Context, Result, anyhow, bail};
-use brant_migration::protocol::{FromDeputy, FromTarget, Offer, SessionId, ToDeputy, ToTarget};
-use brant_sys::process::SIGSTOP;
-use brant_types::migration::ProcessState;
-use hop::Leg;
-use std::net::{Shutdown, TcpStream};
-use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use super::departure::{Fact, Outcome, Worker};
+use super::pipes::Pipes;
+use super::{Daemon, Stayed, Wish, new_session};
+use crate::clock::{self, TICK};
+use crate::inspect;
+use brant_migration::protocol::{Hello, Offer, SessionId, ToDeputy, ToHome, ToHost, ToProcess};
+use brant_migration::session::Ticket;
+use brant_migration::session::home::{self, Home, Record, Saved, Stay, Work};
+use brant_migration::session::letter::{Order, Standing, dismissal};
+use brant_migration::session::relay::Packet;
+use brant_types::migration::{ProcessState, ProcessView};
+use deputy::{Deputy, Visitor};
+use hosts::Hosts;
+use journey::Journey;
+use std::net::TcpStream;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Instant;
 
 /// What a keeper hears.
+#[derive(Debug)]
 pub(crate) enum Event {
-    /// From the node where the process runs, or is to run.
-    Word(SessionId, FromTarget),
-    /// The link to that node is over, for this reason.
-    Over(SessionId, String),
-    /// From the deputy.
-    Deputy(FromDeputy),
-    /// The deputy is gone.
-    DeputyGone,
     /// Somebody wants the process on another node.
-    Hop(Box<Hop>),
-    /// The node that was asked has answered.
-    Answered(Result<TcpStream, super::Stayed>),
+    Wish(Box<Wish>),
+    /// A piece of work is over.
+    Worked(Ticket, Outcome),
+    /// Something was learnt on the way.
+    Fact(Fact),
+    /// The deputy has come.
+    Deputy(Visitor),
+    /// From the deputy, for the process.
+    FromDeputy(Packet<ToProcess>),
+    /// That connection to the deputy is over.
+    DeputyGone(u64),
+    /// A node was called for this stay, and has answered, or not.
+    Dialled(SessionId, anyhow::Result<TcpStream>),
+    /// From the host of that stay.
+    Host(SessionId, ToHome),
+    /// That link to the host of that stay is broken.
+    Broken(SessionId, u64),
 }
 
-/// One end of a link: what is said goes out by it, what is heard comes as events of its session.
-struct Stay {
-    session: SessionId,
-    link: TcpStream,
+/// The task on this node that is, or stands for, the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Task {
+    pid: i32,
+    /// In clock ticks since boot: with the number, its identity.
+    started: u64,
 }
 
-impl Stay {
-    /// Listens on a thread of its own from now on.
-    fn begin(session: SessionId, link: TcpStream, events: &Sender<Event>) -> Result<Self> {
-        link.set_read_timeout(Some(SILENCE)).context("setting up the link")?;
-        let (mut from, events) = (link.try_clone().context("sharing the link")?, events.clone());
-        std::thread::Builder::new()
-            .name("from-host".to_owned())
-            .spawn(move || {
-                let over = loop {
-                    let event = match wire::receive(&mut from) {
-                        Ok(Some(word)) => Event::Word(session, word),
-                        Ok(None) => break "the node where it ran has hung up".to_owned(),
-                        Err(error) => break format!("listening to the node where it runs: {error}"),
-                    };
-                    if events.send(event).is_err() {
-                        return;
-                    }
-                };
-                let _nobody_listens = events.send(Event::Over(session, over));
-            })
-            .context("starting a thread")?;
-        Ok(Self { session, link })
-    }
-
-    fn say(&self, word: &ToTarget) -> Result<()> {
-        wire::send(&mut &self.link, word).context("speaking to the node where it runs")
+impl Task {
+    fn has_ended(self) -> bool {
+        inspect::has_ended(self.pid)
+            || inspect::summary(self.pid).is_none_or(|summary| summary.started != self.started)
     }
 }
 
-impl Drop for Stay {
-    fn drop(&mut self) {
-        let _gone = self.link.shutdown(Shutdown::Both);
-    }
-}
-
-/// The owner of a process that is away.
-pub(in crate::home) struct Keeper {
+/// The owner.
+struct Keeper {
     daemon: Daemon,
-    /// What is shown of the process is kept under its first stay.
+    /// What is shown of the process is kept under this name.
     shown: SessionId,
+    view: ProcessView,
+    /// The newest offer; each stay's has a name of its own.
     offer: Offer,
-    deputy: Sender<ToDeputy>,
-    stay: Stay,
-    journal: Journal,
+    task: Task,
+    /// The process's own start.
+    started: u64,
+    home: Home,
+    worker: Worker,
+    /// Work that the worker is at.
+    busy: Option<(Ticket, Work)>,
+    /// What the task was, once that is known.
+    saved: Option<Saved>,
+    /// The stay that the newest record names, and that record as it was written.
+    target: Option<Stay>,
+    written: Option<Record>,
+    hosts: Hosts,
+    hello: Hello,
+    /// What the deputy is given, until it has come.
+    pipes: Option<Pipes>,
+    stopped: bool,
+    deputy: Option<Deputy>,
+    visits: u64,
+    /// What the deputy is to be told when it comes.
+    farewell: Option<String>,
+    journey: Option<Journey>,
+    /// What it had used on hosts that it has left, and on this one, microseconds.
+    used: Used,
     events: Receiver<Event>,
     inbox: Sender<Event>,
-    /// What the deputy has said while the process was between two nodes.
-    deferred: Vec<FromDeputy>,
-    leg: Option<Leg>,
-    /// Whether its deputy stands still as the process does, or is about to: that it is stopped is no news then.
-    is_known_to_be_stopped: bool,
-    /// What it had used on nodes that it has left, and on this one, microseconds.
-    used_before: u64,
-    used_here: u64,
+    over: bool,
 }
 
-/// What a keeper begins with.
-pub(in crate::home) struct Beginning {
-    pub(in crate::home) daemon: Daemon,
-    pub(in crate::home) offer: Offer,
-    pub(in crate::home) deputy: UnixStream,
-    pub(in crate::home) link: TcpStream,
-    pub(in crate::home) journal: Journal,
-    /// What the process has said already.
-    pub(in crate::home) early: Vec<FromTarget>,
-    /// Whether it moved while it was stopped.
-    pub(in crate::home) stopped: bool,
+/// Processor time used away from home, microseconds.
+#[derive(Debug, Default)]
+struct Used {
+    before: u64,
+    here: u64,
+    session: Option<SessionId>,
+}
+
+impl Used {
+    /// What a host says; gives the sum.
+    fn note(&mut self, session: SessionId, micros: u64) -> u64 {
+        if self.session != Some(session) {
+            self.before += std::mem::take(&mut self.here);
+            self.session = Some(session);
+        }
+        self.here = micros;
+        self.before + self.here
+    }
 }
 
 impl Keeper {
-    /// Takes the process over once it runs elsewhere.
-    pub(in crate::home) fn begin(beginning: Beginning) -> Result<Self> {
-        let Beginning { daemon, offer, deputy, link, journal, early, stopped } = beginning;
-        let (inbox, events) = channel();
-        for word in early {
-            let _held_here = inbox.send(Event::Word(offer.session, word));
-        }
-        let stay = Stay::begin(offer.session, link, &inbox)?;
-        let (mut from, to) = (deputy.try_clone().context("sharing the deputy's socket")?, inbox.clone());
-        std::thread::Builder::new()
-            .name("from-deputy".to_owned())
-            .spawn(move || {
-                while let Ok(Some(word)) = wire::receive(&mut from) {
-                    if to.send(Event::Deputy(word)).is_err() {
-                        return;
-                    }
-                }
-                let _nobody_listens = to.send(Event::DeputyGone);
-            })
-            .context("starting a thread")?;
-        let deputy = speak_to(deputy)?;
-        daemon.registry.take_orders(offer.session, inbox.clone());
-        Ok(Self {
-            shown: offer.session,
-            daemon,
-            offer,
-            deputy,
-            stay,
-            journal,
-            events,
-            inbox,
-            deferred: Vec::new(),
-            leg: None,
-            is_known_to_be_stopped: stopped,
-            used_before: 0,
-            used_here: 0,
-        })
-    }
-
-    /// Stays with the process until it has ended, on whichever side.
-    pub(in crate::home) fn keep(mut self) {
-        let outcome = self.listen();
-        self.call_off_hop();
-        if let Err(error) = outcome {
-            tracing::warn!(session = %self.shown, "a process away from home is lost: {error:#}");
-            let _deputy_gone = self.deputy.send(ToDeputy::Lost(format!("{error:#}")));
-        }
-        self.daemon.registry.change(self.shown, |view| view.state = ProcessState::Ended);
-    }
-
-    fn listen(&mut self) -> Result<()> {
-        let mut said = Instant::now();
-        loop {
-            // By the clock, not by silence: the nodes that speak all the time want to hear something, too.
-            if said.elapsed() >= WORD_EVERY {
-                said = Instant::now();
-                self.stay.say(&ToTarget::StillHere)?;
-                self.keep_next_host()?;
-                self.stop_with_deputy()?;
-            }
-            match self.events.recv_timeout(WORD_EVERY.saturating_sub(said.elapsed())) {
-                Ok(Event::Word(session, word)) if session == self.stay.session => {
-                    if self.hear(word)? {
-                        return Ok(());
-                    }
-                }
-                Ok(Event::Over(session, why)) if session == self.stay.session => self.lose_host(why)?,
-                Ok(Event::Word(session, word)) => self.hear_next_host(session, word)?,
-                Ok(Event::Over(session, why)) => self.lose_next_host(session, why)?,
-                Ok(Event::Deputy(word)) if self.is_between_nodes() => self.deferred.push(word),
-                Ok(Event::Deputy(word)) => {
-                    // Its deputy goes on, so the process is to go on.
-                    self.is_known_to_be_stopped = false;
-                    self.hand_on(word)?;
-                }
-                // A deputy that is gone takes its process along.
-                Ok(Event::DeputyGone) => {
-                    self.stay.say(&ToTarget::Kill)?;
-                    return Ok(());
-                }
-                Ok(Event::Hop(hop)) => self.begin_hop(*hop),
-                Ok(Event::Answered(answer)) => self.answered(answer)?,
+    /// Keeps the process until it has ended on both sides, or runs here again as before.
+    fn keep(mut self, first: Vec<home::Action>) {
+        self.perform(first);
+        let mut next = Instant::now() + TICK;
+        while !self.over {
+            match self.events.recv_timeout(next.saturating_duration_since(Instant::now())) {
+                Ok(event) => self.hear(event),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => bail!("nobody speaks any more"),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if Instant::now() >= next {
+                next = Instant::now() + TICK;
+                self.tick();
             }
         }
+        let over =
+            if self.view.state == ProcessState::Moving { ProcessState::Stayed } else { ProcessState::Ended };
+        self.show(|view| view.state = over);
+        // Whoever asked meanwhile hears that there is nothing to move any more, when their question is dropped.
     }
 
-    /// From the node where it runs, to the deputy; true when it was the last word. A deputy that was killed hears
-    /// nothing any more: the target is told, and ends the process.
-    fn hear(&mut self, word: FromTarget) -> Result<bool> {
-        let deputy = &self.deputy;
-        let _killed = match word {
-            FromTarget::Stream(word) => deputy.send(ToDeputy::Stream(word)),
-            FromTarget::Offset(file, offset) => deputy.send(ToDeputy::Offset(file, offset)),
-            FromTarget::Family(has) => deputy.send(ToDeputy::Family(has)),
-            FromTarget::LeaderEnded(end) => deputy.send(ToDeputy::LeaderEnded(end)),
-            FromTarget::WantsInput(wants) => deputy.send(ToDeputy::WantsInput(wants)),
-            FromTarget::Stopped(_) if self.is_known_to_be_stopped => Ok(()),
-            FromTarget::Stopped(signal) => {
-                self.is_known_to_be_stopped = true;
-                deputy.send(ToDeputy::Stopped(signal))
-            }
-            FromTarget::Ended(end) => {
-                let _killed = deputy.send(ToDeputy::Ended(end));
-                return Ok(true);
-            }
-            FromTarget::Used { cpu_micros, memory_kib } => {
-                self.used_here = cpu_micros;
-                self.offer.resident_kib = memory_kib;
-                let seconds = (self.used_before + cpu_micros) as f64 / 1e6;
-                self.daemon.registry.change(self.shown, move |view| view.cpu_seconds_away = seconds);
-                Ok(())
-            }
-            FromTarget::StillHere | FromTarget::Continued => Ok(()),
-            FromTarget::Resumed => {
-                self.resumed()?;
-                Ok(())
-            }
-            FromTarget::Departing => {
-                self.departing();
-                Ok(())
-            }
-            FromTarget::DepartureFailed(why) => {
-                self.undo_hop("leaving the node where it is", anyhow!("that node says: {why}"))?;
-                Ok(())
-            }
-            FromTarget::Failed(why) => bail!("the node where it ran says: {why}"),
-            other => bail!("did not expect {other:?}"),
-        };
-        Ok(false)
-    }
-
-    /// From the deputy to the node where the process runs.
-    fn hand_on(&self, word: FromDeputy) -> Result<()> {
-        self.stay.say(&match word {
-            FromDeputy::Signal(signal) => ToTarget::Signal(signal),
-            FromDeputy::SignalGroup(signal) => ToTarget::SignalGroup(signal),
-            FromDeputy::Input(bytes) => ToTarget::Input(bytes),
-            FromDeputy::Resize(size) => ToTarget::Resize(size),
-            FromDeputy::Stream(word) => ToTarget::Stream(word),
-        })
-    }
-
-    /// SIGSTOP cannot be caught: a deputy that was stopped so is seen to be, and its process stopped as well.
-    fn stop_with_deputy(&mut self) -> Result<()> {
-        if self.is_known_to_be_stopped || self.is_between_nodes() || !inspect::is_stopped(self.offer.pid) {
-            return Ok(());
+    fn tick(&mut self) {
+        self.hosts.redial();
+        if self.task.has_ended() {
+            return self.task_gone();
         }
-        self.is_known_to_be_stopped = true;
-        self.stay.say(&ToTarget::Signal(SIGSTOP))
+        // SIGSTOP cannot be caught: a deputy that was stopped so is seen to be.
+        if self.home.host().is_some() && inspect::is_stopped(self.task.pid) {
+            self.to_host(&ToHost::Stop);
+        }
+        self.tell(home::Event::Tick);
     }
 
-    /// Hands on what has waited.
-    fn go_on(&mut self) -> Result<()> {
-        let deferred = std::mem::take(&mut self.deferred);
-        deferred.into_iter().try_for_each(|word| self.hand_on(word))
+    fn task_gone(&mut self) {
+        if self.view.state == ProcessState::Away {
+            self.show(|view| view.state = ProcessState::Ended);
+        }
+        self.tell(home::Event::TaskGone);
     }
-}
 
-/// Hands words to the deputy on a thread of their own: one that somebody has stopped takes none, and must not hold up
-/// its keeper. How much can wait is bounded by the streams' windows.
-fn speak_to(mut deputy: UnixStream) -> Result<Sender<ToDeputy>> {
-    let (words, outbox) = channel::<ToDeputy>();
-    std::thread::Builder::new()
-        .name("to-deputy".to_owned())
-        .spawn(move || {
-            for word in outbox {
-                if wire::send(&mut deputy, &word).is_err() {
+    fn hear(&mut self, event: Event) {
+        match event {
+            Event::Wish(wish) => self.wish(*wish),
+            Event::Worked(ticket, outcome) => self.worked(ticket, outcome),
+            Event::Fact(fact) => self.learn(fact),
+            Event::Deputy(visitor) => self.receive(visitor),
+            Event::FromDeputy(packet) => self.to_host(&ToHost::Packet(packet)),
+            Event::DeputyGone(number) => {
+                if self.deputy.take_if(|deputy| deputy.number == number).is_some() && self.task.has_ended() {
+                    self.task_gone();
+                }
+            }
+            Event::Dialled(session, answer) => {
+                let up = self.hosts.dialled(session, answer);
+                if up && self.is_host(session) {
+                    self.to_deputy(&ToDeputy::Reattached);
+                }
+            }
+            Event::Broken(session, number) => self.hosts.broken(session, number),
+            Event::Host(session, ToHome::Letter(letter)) => {
+                if letter.session != session {
                     return;
                 }
+                self.note(&letter.body.standing, session);
+                if self.home.knows(session) {
+                    self.tell(home::Event::Letter(letter));
+                } else if let Some(answer) = dismissal(&letter, clock::incarnation()) {
+                    self.hosts.hand_on(session, &ToHost::Letter(answer));
+                }
             }
-        })
-        .context("starting a thread")?;
-    Ok(words)
+            Event::Host(session, ToHome::Packet(packet)) => {
+                if self.is_host(session) {
+                    self.to_deputy(&ToDeputy::Packet(packet));
+                }
+            }
+            Event::Host(session, ToHome::Used { cpu_micros, memory_kib }) => {
+                if self.is_host(session) {
+                    self.offer.resident_kib = memory_kib;
+                    let seconds = self.used.note(session, cpu_micros) as f64 / 1e6;
+                    self.show(|view| view.cpu_seconds_away = seconds);
+                }
+            }
+        }
+    }
+
+    /// Somebody wants it elsewhere.
+    fn wish(&mut self, wish: Wish) {
+        let stay = Stay { session: new_session(), node: wish.to.id };
+        let (mut out, now) = (Vec::new(), clock::now());
+        if self.journey.is_some() || self.home.move_to(now, stay, &mut out).is_err() {
+            let _nobody_waits = wish.answer.send(Err(Stayed::Busy(self.offer.pid)));
+            return;
+        }
+        self.journey = Some(Journey::begin(wish));
+        self.perform(out);
+    }
+
+    /// A deputy has come: the first time, or from a daemon that has ended, or one that stands for those who go on.
+    fn receive(&mut self, visitor: Visitor) {
+        let Visitor { pid, uid, greeted, .. } = visitor;
+        let Some(summary) = inspect::summary(pid).filter(|_| uid == self.offer.uid) else { return };
+        self.visits += 1;
+        let pipes = self.pipes.as_ref();
+        match Deputy::take(visitor, self.visits, &self.hello, pipes, &self.inbox) {
+            Ok(deputy) => {
+                self.pipes = None;
+                if let Some(why) = self.farewell.take() {
+                    deputy.say(&ToDeputy::Lost(why));
+                }
+                self.deputy = Some(deputy);
+            }
+            Err(error) => {
+                tracing::warn!(pid, "taking a deputy in: {error:#}");
+                return;
+            }
+        }
+        tracing::debug!(pid, greeted, "a deputy has come");
+        let task = Task { pid, started: summary.started };
+        if task != self.task {
+            self.task = task;
+            self.rewrite_entry();
+        }
+        self.to_host(&ToHost::Reattached);
+    }
+
+    /// What a host's standing says of the move under way.
+    fn note(&mut self, standing: &Standing, session: SessionId) {
+        let is_host = self.is_host(session);
+        let Some(journey) = &mut self.journey else { return };
+        match standing {
+            Standing::Handed(_) if is_host => journey.step("frozen, dumped and sent"),
+            Standing::Held if !is_host => journey.step("restored"),
+            _ => {}
+        }
+    }
+
+    fn learn(&mut self, fact: Fact) {
+        match (fact, &mut self.journey) {
+            (Fact::Round(round), Some(journey)) => journey.round(round),
+            (Fact::Rest(bytes), Some(journey)) => journey.rest(bytes),
+            (Fact::Frozen { since, pending, stopped, pipes }, journey) => {
+                if let Some(journey) = journey {
+                    journey.froze(since);
+                }
+                self.stopped = stopped;
+                self.hello.pending = pending;
+                self.pipes = Some(pipes);
+            }
+            _ => {}
+        }
+    }
+
+    fn tell(&mut self, event: home::Event) {
+        let host = self.home.host();
+        let mut out = Vec::new();
+        self.home.step(clock::now(), event, &mut out);
+        self.perform(out);
+        if self.home.host() != host {
+            // What was on its way to the host before is not known to have arrived.
+            self.to_deputy(&ToDeputy::Reattached);
+        }
+        let home = &self.home;
+        self.hosts.retain(|session| home.knows(session));
+    }
+
+    fn is_host(&self, session: SessionId) -> bool {
+        self.home.host().is_some_and(|stay| stay.session == session)
+    }
+
+    fn to_host(&self, word: &ToHost) {
+        if let Some(stay) = self.home.host() {
+            self.hosts.hand_on(stay.session, word);
+        }
+    }
+
+    fn to_deputy(&self, word: &ToDeputy) {
+        if let Some(deputy) = &self.deputy {
+            deputy.hand_on(word);
+        }
+    }
+
+    /// Changes what is shown of the process.
+    fn show(&mut self, change: impl FnOnce(&mut ProcessView)) {
+        change(&mut self.view);
+        let view = self.view.clone();
+        self.daemon.registry.change(self.shown, move |shown| *shown = view);
+    }
+
+    /// The step that an order to a host is part of.
+    fn note_order(&mut self, order: Order) {
+        if let (Order::Depart { .. }, Some(journey)) = (order, &mut self.journey) {
+            journey.step("negotiated");
+            journey.froze(Instant::now());
+        }
+    }
 }

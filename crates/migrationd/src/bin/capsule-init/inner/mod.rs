@@ -1,0 +1,215 @@
+//! PID 1 of the capsule.
+//!
+//! ```text
+//! (prepared)
+//!     │ the image is complete
+//! Restoring ──CRIU's hook──▶ Held ──Release──▶ Releasing ──CRIU ends──▶ Running ──all have ended──▶ Emptying ─▶ Over
+//!     └────────CRIU fails──────┴─────────────────┴─▶ Failed is said,     Depart│ ▲ Stay     the deputy knows all: (end)
+//!                                 everything here dies with PID 1             ▼ │
+//!                                                                       Departed
+//! ```
+//!
+//! From every stage: when the lease is over, it ends, and with it all that is in here. A daemon that ends changes
+//! nothing; the next one is told how things stand.
+//!
+//! Memory may be filled in from the image until some time after Running has begun. While others go on after the first
+//! process has ended, the stage stays Running. Emptying sends what they wrote last.
+
+mod begin;
+mod children;
+mod obey;
+
+pub(crate) use begin::run;
+
+use crate::control::Control;
+use crate::departure::{Departed, Told};
+use crate::members;
+use crate::offsets::Offsets;
+use crate::streams::{OnDemand, Pipes};
+use crate::terminal::Terminal;
+use anyhow::{Context, Result, bail};
+use brant_migration::protocol::{End, FromCapsule, FromProcess};
+use brant_migration::session::host::Found;
+use brant_migration::session::lease::Lease;
+use brant_migration::session::relay;
+use brant_migrationd::clock::{self, PATIENCE};
+use brant_migrationd::streams::Streams;
+use brant_sys::child::Running;
+use brant_sys::signal::SignalQueue;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
+
+/// How often it is looked what the processes wait for.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+/// The same, while many events come.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+enum Stage {
+    Restoring,
+    Held(UnixStream),
+    Releasing,
+    Running,
+    Departed(Departed),
+    Emptying,
+    Over,
+}
+
+struct Capsule {
+    pid: i32,
+    /// The first process's group, in here.
+    group: i32,
+    control: Control,
+    lease: Lease,
+    words: relay::End<FromProcess>,
+    told: Told,
+    hook: UnixListener,
+    terminal: Terminal,
+    streams: Streams,
+    on_demand: Vec<OnDemand>,
+    pipes: Pipes,
+    offsets: Offsets,
+    changes: SignalQueue,
+    criu: Running,
+    filler: Option<Running>,
+    departs_when_filled: bool,
+    has_named_memory: bool,
+    stage: Stage,
+    end: Option<End>,
+    is_stopped: bool,
+    looked: Instant,
+}
+
+/// What there is to do.
+struct Ready {
+    visited: bool,
+    spoken_to: bool,
+    hooked: bool,
+}
+
+impl Capsule {
+    fn live(&mut self) -> Result<()> {
+        loop {
+            let Ready { visited, spoken_to, hooked } = self.wait()?;
+            if hooked {
+                self.hold()?;
+            }
+            if spoken_to && let Some(word) = self.control.hear() {
+                self.obey(word)?;
+            }
+            if visited {
+                self.admit()?;
+            }
+            self.serve_streams();
+            while self.changes.take().context("reading signals")?.is_some() {}
+            for change in members::reap()? {
+                self.note(change)?;
+            }
+            if matches!(self.stage, Stage::Running) && self.looked.elapsed() >= LOOK_EVERY {
+                self.look();
+            }
+            if matches!(self.stage, Stage::Emptying) && self.streams.is_read() {
+                self.stage = Stage::Over;
+                let end = self.end.context("finishing before the process has ended")?;
+                self.words.say(FromProcess::Ended(end));
+            }
+            self.send_words()?;
+            self.control.flush();
+            if matches!(self.stage, Stage::Over) && self.words.all_taken() {
+                return Ok(());
+            }
+            // What was said meanwhile may have prolonged it.
+            if !spoken_to && self.lease.is_over(clock::now()) {
+                bail!("nothing was heard from the home node for longer than the lease");
+            }
+        }
+    }
+
+    fn wait(&self) -> Result<Ready> {
+        let mut fds = vec![PollFd::new(&self.changes, PollFlags::IN), PollFd::new(&self.hook, PollFlags::IN)];
+        fds.extend(self.control.poll_fds());
+        let control_end = fds.len();
+        if self.words.has_room() && !matches!(self.stage, Stage::Departed(_)) {
+            fds.extend(self.streams.poll_fds());
+        }
+        match poll(&mut fds, Some(&LOOK)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno).context("waiting"),
+        }
+        let ready = |n: usize| !fds[n].revents().is_empty();
+        let in_or_gone = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
+        Ok(Ready {
+            visited: ready(2),
+            spoken_to: control_end > 3 && fds[3].revents().intersects(in_or_gone),
+            hooked: matches!(self.stage, Stage::Restoring) && ready(1),
+        })
+    }
+
+    /// A daemon has come: it is told how things stand.
+    fn admit(&mut self) -> Result<()> {
+        self.control.admit()?;
+        let found = match self.stage {
+            Stage::Restoring => None,
+            Stage::Held(_) => Some(Found::Held),
+            Stage::Releasing | Stage::Running | Stage::Emptying | Stage::Over => Some(Found::Runs),
+            Stage::Departed(_) => Some(Found::Frozen),
+        };
+        let filled = self.filler.is_none() && !matches!(self.stage, Stage::Restoring | Stage::Held(_));
+        // Whoever wanted it to leave is not there any more.
+        self.departs_when_filled = false;
+        self.words.reattached();
+        self.control.say(&FromCapsule::Here { found, until: self.lease.until(), filled })
+    }
+
+    fn serve_streams(&mut self) {
+        if self.words.has_room() && !matches!(self.stage, Stage::Departed(_)) {
+            for word in self.streams.serve() {
+                self.words.say(FromProcess::Stream(word));
+            }
+        }
+    }
+
+    /// Sends what the deputy has not taken yet, while the process is here.
+    fn send_words(&mut self) -> Result<()> {
+        let now = clock::now();
+        self.words.tick(now, PATIENCE);
+        let here = matches!(self.stage, Stage::Running | Stage::Emptying | Stage::Over);
+        if here && self.control.has_daemon() {
+            while let Some(packet) = self.words.packet(now) {
+                self.control.say(&FromCapsule::Packet(packet))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self) -> Result<()> {
+        let (criu, _) = self.hook.accept().context("taking CRIU's hook")?;
+        self.terminal.make_transparent()?;
+        self.offsets.take_hold()?;
+        self.stage = Stage::Held(criu);
+        self.control.say(&FromCapsule::Held)
+    }
+
+    /// Looks what the processes are doing: who is left, who waits for the terminal or a pipe.
+    fn look(&mut self) {
+        self.looked = Instant::now();
+        self.look_for_survivors(false);
+        let all = members::all(&self.helpers());
+        let wants = members::want_terminal(&all);
+        if std::mem::replace(&mut self.told.wants_input, wants) != wants {
+            self.words.say(FromProcess::WantsInput(wants));
+        }
+        let family = members::of_group(&all, self.group).len() > 1;
+        if std::mem::replace(&mut self.told.family, family) != family {
+            self.words.say(FromProcess::Family(family));
+        }
+        let mut on_demand = std::mem::take(&mut self.on_demand);
+        for stream in &mut on_demand {
+            let wish = members::wish(&all, &stream.name(), OnDemand::taste());
+            if let Some(word) = stream.ask(wish) {
+                self.words.say(FromProcess::Stream(word));
+            }
+        }
+        self.on_demand = on_demand;
+    }
+}

@@ -1,0 +1,145 @@
+//! What the daemon says, and the deputy through it.
+
+use super::{Capsule, Stage};
+use crate::departure::{self, Told};
+use crate::members;
+use crate::streams::OnDemand;
+use anyhow::{Context, Result, bail};
+use brant_migration::protocol::{FromCapsule, FromProcess, ToCapsule, ToProcess};
+use brant_migration::session::lease::Lease;
+use brant_migration::session::relay::Packet;
+use brant_migration::stream::StreamWord;
+use brant_migrationd::clock;
+use brant_sys::process::SIGSTOP;
+use brant_sys::signal;
+use std::io::Write;
+
+impl Capsule {
+    pub(super) fn obey(&mut self, word: ToCapsule) -> Result<()> {
+        match word {
+            ToCapsule::Release => match std::mem::replace(&mut self.stage, Stage::Releasing) {
+                Stage::Held(mut criu) => criu.write_all(b"g").context("letting CRIU go on"),
+                // It was told so before, by a daemon that has ended.
+                Stage::Running => {
+                    self.stage = Stage::Running;
+                    self.control.say(&FromCapsule::Runs)
+                }
+                other => {
+                    self.stage = other;
+                    Ok(())
+                }
+            },
+            ToCapsule::Depart => self.depart(),
+            ToCapsule::Stay => self.stay(),
+            ToCapsule::Until(until) => {
+                self.lease = Lease::found(until.max(self.lease.until()));
+                Ok(())
+            }
+            ToCapsule::Packet(packet) => self.take(packet),
+            ToCapsule::Reattached => {
+                self.words.reattached();
+                Ok(())
+            }
+            ToCapsule::Stop
+                if matches!(self.stage, Stage::Running) && !self.is_stopped && self.end.is_none() =>
+            {
+                // Its deputy is stopped already.
+                self.told.stopped = true;
+                members::deliver(self.pid, SIGSTOP)
+            }
+            ToCapsule::Stop => Ok(()),
+            ToCapsule::Restore => bail!("told twice to restore a process"),
+        }
+    }
+
+    /// Takes the deputy's words. An end that has departed takes nothing any more: the one that has gone along does.
+    fn take(&mut self, packet: Packet<ToProcess>) -> Result<()> {
+        if !matches!(self.stage, Stage::Running | Stage::Emptying | Stage::Over) {
+            return Ok(());
+        }
+        let mut words = Vec::new();
+        self.words.take(clock::now(), packet, &mut words);
+        words.into_iter().try_for_each(|word| self.hear(word))
+    }
+
+    fn hear(&mut self, word: ToProcess) -> Result<()> {
+        match word {
+            ToProcess::Signal(signal) => {
+                self.note_signal(signal);
+                members::deliver(self.pid, signal)
+            }
+            ToProcess::SignalGroup(signal) => {
+                self.note_signal(signal);
+                let group = members::of_group(&members::all(&self.helpers()), self.group);
+                group.into_iter().try_for_each(|pid| members::deliver(pid, signal))
+            }
+            ToProcess::Input(bytes) => self.terminal.write(&bytes),
+            ToProcess::Resize(size) => self.terminal.resize(size),
+            ToProcess::Stream(word) => {
+                self.stream(word);
+                Ok(())
+            }
+        }
+    }
+
+    fn stream(&mut self, word: StreamWord) {
+        self.on_demand.iter_mut().for_each(|stream| stream.came(&word));
+        self.streams.take(word);
+    }
+
+    /// A deputy that goes on knows nothing of a stop that comes now.
+    fn note_signal(&mut self, signal: i32) {
+        if signal == signal::SIGCONT {
+            self.told.stopped = false;
+        }
+    }
+
+    /// Makes the process ready to leave; what fails is undone.
+    pub(super) fn depart(&mut self) -> Result<()> {
+        if self.filler.is_some() {
+            // Only memory that is all there can be dumped.
+            self.departs_when_filled = true;
+            return Ok(());
+        }
+        if !matches!(self.stage, Stage::Running) || self.end.is_some() {
+            return self.control.say(&FromCapsule::CannotDepart("it is just ending".to_owned()));
+        }
+        if self.has_named_memory {
+            let why = "shared memory with a name moves once only";
+            return self.control.say(&FromCapsule::CannotDepart(why.to_owned()));
+        }
+        let dumped = departure::freeze().and_then(|()| {
+            for word in self.streams.drain() {
+                self.words.say(FromProcess::Stream(word));
+            }
+            self.tell_offsets();
+            let asked = self.on_demand.iter().map(OnDemand::owed).collect();
+            // What it is told next, it is told where it goes on.
+            let told = Told { stopped: self.is_stopped, ..self.told };
+            let words = self.words.for_the_image();
+            departure::dump(self.pid, &mut self.streams, &self.pipes, words, asked, told)
+        });
+        match dumped {
+            Ok(departed) => {
+                self.stage = Stage::Departed(departed);
+                self.control.say(&FromCapsule::Departing)
+            }
+            Err(error) => {
+                departure::thaw()?;
+                self.control.say(&FromCapsule::CannotDepart(format!("{error:#}")))
+            }
+        }
+    }
+
+    /// It does not leave after all; one that has not departed yet never will for that hop.
+    fn stay(&mut self) -> Result<()> {
+        self.departs_when_filled = false;
+        if let Stage::Departed(_) = &self.stage
+            && let Stage::Departed(departed) = std::mem::replace(&mut self.stage, Stage::Running)
+        {
+            departed.undo(&mut self.streams, &self.pipes)?;
+            departure::thaw()?;
+        }
+        self.control.say(&FromCapsule::Stays)
+    }
+}

@@ -1,0 +1,139 @@
+//! The connection to migrationd, which may end and come back.
+
+use crate::ends::{self, Ends};
+use crate::terminal::Terminal;
+use brant_migration::protocol::{FromDeputy, Hello, ToDeputy};
+use brant_migration::session::{Settings, Time, lease};
+use brant_migrationd::clock;
+use brant_migrationd::outbox::Outbox;
+use brant_migrationd::wire;
+use rustix::event::{PollFd, PollFlags};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// Where migrationd is found.
+const DEPUTIES: &str = "/run/brant/deputies.sock";
+/// How often it is looked for.
+const KNOCKING: Duration = Duration::from_millis(250);
+
+/// The way to migrationd.
+pub(crate) struct Door {
+    /// The process that this deputy stands for.
+    pid: i32,
+    daemon: Option<UnixStream>,
+    outbox: Outbox,
+    /// When it went away.
+    alone_since: Time,
+}
+
+impl Door {
+    /// The way for who stands for this process.
+    pub(crate) fn of(pid: i32) -> Self {
+        Self { pid, daemon: None, outbox: Outbox::default(), alone_since: clock::now() }
+    }
+
+    /// Comes for the first time, and is told and given what there is; however often it takes.
+    pub(crate) fn be_greeted(
+        &mut self,
+        inherited: &[(i32, OwnedFd)],
+        terminal: Option<&Terminal>,
+    ) -> io::Result<(Hello, Ends)> {
+        loop {
+            let greeted = self.connect(false).and_then(|mut daemon| {
+                let Some(ToDeputy::Hello(hello)) = wire::receive(&mut daemon)? else {
+                    return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+                };
+                Ok((hello, daemon))
+            });
+            if let Ok((hello, daemon)) = greeted {
+                let ends = ends::take(&daemon, &hello, inherited, terminal)?;
+                self.daemon = Some(daemon);
+                return Ok((hello, ends));
+            }
+            self.give_up_if_late()?;
+            std::thread::sleep(KNOCKING);
+        }
+    }
+
+    /// Whether migrationd is there.
+    pub(crate) fn is_open_to_somebody(&self) -> bool {
+        self.daemon.is_some()
+    }
+
+    /// What to wait for, where it is there.
+    pub(crate) fn poll_fd(&self) -> Option<PollFd<'_>> {
+        let outgoing = if self.outbox.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+        self.daemon.as_ref().map(|daemon| PollFd::new(daemon, PollFlags::IN | outgoing))
+    }
+
+    /// The next word; none when migrationd has gone.
+    pub(crate) fn hear(&mut self) -> io::Result<Option<ToDeputy>> {
+        let Some(daemon) = &mut self.daemon else { return Ok(None) };
+        match wire::receive(daemon) {
+            Ok(Some(word)) => Ok(Some(word)),
+            Ok(None) | Err(_) => {
+                self.lose();
+                Ok(None)
+            }
+        }
+    }
+
+    /// Says something; it leaves with the next flush.
+    pub(crate) fn say(&mut self, word: &FromDeputy) -> io::Result<()> {
+        self.outbox.say(word)
+    }
+
+    /// Sends what can be sent.
+    pub(crate) fn flush(&mut self) {
+        if let Some(daemon) = &self.daemon
+            && self.outbox.flush(daemon).is_err()
+        {
+            self.lose();
+        }
+    }
+
+    /// Looks for a migrationd where there is none; true when there is one now.
+    ///
+    /// # Errors
+    /// When there has been none for longer than any lease lasts: the process has ended by now, wherever it was.
+    pub(crate) fn knock_again(&mut self) -> io::Result<bool> {
+        if self.daemon.is_some() {
+            return Ok(false);
+        }
+        if let Ok(daemon) = self.connect(true) {
+            self.daemon = Some(daemon);
+            return Ok(true);
+        }
+        self.give_up_if_late()?;
+        Ok(false)
+    }
+
+    /// Comes as another process than before.
+    pub(crate) fn come_anew(&mut self) -> io::Result<()> {
+        self.lose();
+        self.daemon = Some(self.connect(true)?);
+        Ok(())
+    }
+
+    fn connect(&self, greeted: bool) -> io::Result<UnixStream> {
+        let mut daemon = UnixStream::connect(DEPUTIES)?;
+        wire::send(&mut daemon, &FromDeputy::Here { pid: self.pid, greeted })?;
+        Ok(daemon)
+    }
+
+    fn lose(&mut self) {
+        if self.daemon.take().is_some() {
+            self.outbox = Outbox::default();
+            self.alone_since = clock::now();
+        }
+    }
+
+    fn give_up_if_late(&self) -> io::Result<()> {
+        if lease::daemon_given_up(self.alone_since, clock::now(), &Settings::default()) {
+            return Err(io::Error::other("migrationd is gone, and does not come back"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,389 @@
+//! One stay of a process on this node: the owner of its machine, who hears everybody in turn and does what it says.
+//!
+//! The machine and its states are drawn in [`brant_migration::session::host`].
+
+use super::capsule::{self, Capsule};
+use super::meter::Meter;
+use super::{departure, homes, place};
+use crate::clock::{self, TICK};
+use crate::fault::Place;
+use crate::home::Daemon;
+use crate::outlet::Outlet;
+use anyhow::Result;
+use brant_migration::protocol::{FromCapsule, Offer, Refusal, SessionId, ToCapsule, ToHome, ToHost};
+use brant_migration::session::host::{self, Action, Host, Work};
+use brant_migration::session::letter::{FromHome, Letter};
+use brant_migration::session::{Ticket, Why};
+use brant_types::migration::ProcessState;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+/// What a stay hears.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// There is a new way to home.
+    Link(Arc<Outlet>),
+    /// From home.
+    Word(ToHost),
+    /// From the capsule.
+    Capsule(FromCapsule),
+    /// The capsule has ended, or does not speak any more.
+    CapsuleGone,
+    /// The image is whole, or will not come.
+    Image(Result<(), Why>),
+    /// The capsule stands, or cannot.
+    Prepared(Ticket, Result<Capsule, Why>),
+    /// Another piece of work is done, or cannot be.
+    Worked(Ticket, Result<(), Why>),
+}
+
+/// The owner of a stay.
+struct Stay {
+    daemon: Daemon,
+    offer: Offer,
+    host: Host,
+    link: Option<Arc<Outlet>>,
+    capsule: Option<Capsule>,
+    /// The piece of work that a thread or the capsule is at.
+    awaited: Option<(Ticket, Work)>,
+    preparing: Option<JoinHandle<()>>,
+    meter: Option<Meter>,
+    events: Receiver<Event>,
+    inbox: Sender<Event>,
+    over: bool,
+}
+
+/// Begins a stay that home asks for, on a thread of its own.
+pub(super) fn begin(daemon: &Daemon, letter: Letter<FromHome>, offer: Offer, link: Arc<Outlet>) {
+    let session = offer.session;
+    let (inbox, events) = channel();
+    if !daemon.stays.begin(session, inbox.clone()) {
+        // Somebody else was quicker: it is the same request, come twice.
+        daemon.stays.tell(session, Event::Word(ToHost::Letter(letter)));
+        return;
+    }
+    let daemon = daemon.clone();
+    let run = move || {
+        let mut out = Vec::new();
+        let settings = clock::settings(offer.lease);
+        let host = Host::asked(clock::now(), letter, clock::incarnation(), settings, &mut out);
+        Stay {
+            daemon,
+            offer,
+            host,
+            link: Some(link),
+            capsule: None,
+            awaited: None,
+            preparing: None,
+            meter: None,
+            events,
+            inbox,
+            over: false,
+        }
+        .live(out);
+    };
+    start(session, run);
+}
+
+/// Goes on with a stay that an earlier daemon has left; what made no promise is cleared.
+pub(super) fn find(daemon: &Daemon, session: SessionId, offer: Offer) -> Result<()> {
+    let (inbox, events) = channel();
+    let (capsule, found, lease, filled) = Capsule::find(session, &inbox)?;
+    if filled {
+        place::remove_image(session)?;
+    }
+    daemon.stays.begin(session, inbox.clone());
+    let daemon = daemon.clone();
+    tracing::warn!(%session, ?found, comm = %offer.comm, "going on with a guest that an earlier daemon has left");
+    let run = move || {
+        let mut out = Vec::new();
+        let settings = clock::settings(offer.lease);
+        let me = clock::incarnation();
+        let host = Host::recover(clock::now(), session, found, lease, me, settings, &mut out);
+        let meter = (found != host::Found::Held).then(Meter::go_on);
+        daemon.registry.begin(session, super::shown(&daemon, &offer));
+        let capsule = Some(capsule);
+        Stay {
+            daemon,
+            offer,
+            host,
+            link: None,
+            capsule,
+            awaited: None,
+            preparing: None,
+            meter,
+            events,
+            inbox,
+            over: false,
+        }
+        .live(out);
+    };
+    start(session, run);
+    Ok(())
+}
+
+fn start(session: SessionId, run: impl FnOnce() + Send + 'static) {
+    if let Err(error) = std::thread::Builder::new().name("stay".to_owned()).spawn(run) {
+        tracing::error!(%error, %session, "starting a thread for a stay");
+    }
+}
+
+impl Stay {
+    /// Lives until nothing of it is left, and home knows.
+    fn live(mut self, first: Vec<Action>) {
+        self.perform(first);
+        let mut next = Instant::now() + TICK;
+        while !self.over {
+            match self.events.recv_timeout(next.saturating_duration_since(Instant::now())) {
+                Ok(event) => self.hear(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if Instant::now() >= next {
+                next = Instant::now() + TICK;
+                self.tell(host::Event::Tick);
+                self.measure();
+            }
+        }
+        let session = self.offer.session;
+        self.daemon.stays.end(session);
+        self.daemon.registry.change(session, |view| view.state = ProcessState::Ended);
+    }
+
+    fn hear(&mut self, event: Event) {
+        match event {
+            Event::Link(link) => {
+                self.link = Some(link);
+                self.hand_on(&ToCapsule::Reattached);
+            }
+            Event::Word(ToHost::Letter(letter) | ToHost::Offer(letter, _)) => {
+                self.tell(host::Event::Letter(letter));
+            }
+            Event::Word(ToHost::Packet(packet)) => self.hand_on(&ToCapsule::Packet(packet)),
+            Event::Word(ToHost::Reattached) => self.hand_on(&ToCapsule::Reattached),
+            Event::Word(ToHost::Stop) => self.hand_on(&ToCapsule::Stop),
+            Event::Capsule(word) => self.hear_capsule(word),
+            Event::CapsuleGone => {
+                // What ends because it is cleared has no connection any more.
+                if self.capsule.take().is_some() {
+                    self.awaited = None;
+                    self.tell(host::Event::CapsuleEnded);
+                }
+            }
+            Event::Image(Ok(())) => match Place::Received.pass() {
+                Ok(()) => self.tell(host::Event::ImageArrived),
+                Err(error) => self.tell(host::Event::ImageLost(failed(error))),
+            },
+            Event::Image(Err(why)) => self.tell(host::Event::ImageLost(why)),
+            Event::Prepared(ticket, prepared) => self.prepared(ticket, prepared),
+            Event::Worked(ticket, outcome) => self.worked(ticket, outcome),
+        }
+    }
+
+    /// A capsule that is not wanted any more is, or was, cleared by its name.
+    fn prepared(&mut self, ticket: Ticket, prepared: Result<Capsule, Why>) {
+        if self.awaited.take_if(|(awaited, _)| *awaited == ticket).is_none() {
+            return;
+        }
+        let outcome = prepared.and_then(|capsule| {
+            self.capsule = Some(capsule);
+            self.daemon.stays.open_desk(&self.offer);
+            Place::Accepted.pass().map_err(failed)
+        });
+        self.worked(ticket, outcome);
+    }
+
+    fn hear_capsule(&mut self, word: FromCapsule) {
+        match word {
+            FromCapsule::Packet(packet) => {
+                if let Some(link) = &self.link {
+                    link.say_if_room(&ToHome::Packet(packet));
+                }
+            }
+            FromCapsule::Held => {
+                self.daemon.registry.begin(self.offer.session, super::shown(&self.daemon, &self.offer));
+                let passed = Place::Held.pass();
+                self.capsule_worked(Work::Restore, passed.map_err(failed));
+            }
+            FromCapsule::Runs => {
+                self.meter = self.capsule.as_ref().map(Meter::start);
+                let passed = Place::Released.pass();
+                self.capsule_worked(Work::Release, passed.map_err(failed));
+            }
+            FromCapsule::Filled => {
+                if let Err(error) = place::remove_image(self.offer.session) {
+                    tracing::warn!("removing an image that has done its work: {error:#}");
+                }
+            }
+            FromCapsule::Departing => self.capsule_worked(Work::Freeze, Ok(())),
+            FromCapsule::CannotDepart(why) => self.capsule_worked(Work::Freeze, Err(Why::Failed(why))),
+            FromCapsule::Stays => self.capsule_worked(Work::Thaw, Ok(())),
+            FromCapsule::Failed(why) => {
+                tracing::warn!(%why, comm = %self.offer.comm, "a guest's capsule has failed");
+                if let Some((ticket, _)) = self.awaited.take() {
+                    self.worked(ticket, Err(Why::Failed(why)));
+                }
+            }
+            FromCapsule::Prepared | FromCapsule::Here { .. } => {}
+        }
+    }
+
+    /// The capsule has done what was asked, if this is what was asked.
+    fn capsule_worked(&mut self, work: Work, outcome: Result<(), Why>) {
+        if let Some((ticket, _)) = self.awaited.take_if(|(_, awaited)| *awaited == work) {
+            self.worked(ticket, outcome);
+        }
+    }
+
+    fn worked(&mut self, ticket: Ticket, outcome: Result<(), Why>) {
+        self.tell(match outcome {
+            Ok(()) => host::Event::Done(ticket),
+            Err(why) => host::Event::Failed(ticket, why),
+        });
+    }
+
+    fn tell(&mut self, event: host::Event) {
+        let mut out = Vec::new();
+        self.host.step(clock::now(), event, &mut out);
+        self.perform(out);
+    }
+
+    fn perform(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Send(letter) => {
+                    if let Some(link) = &self.link {
+                        link.say_if_room(&ToHome::Letter(letter));
+                    }
+                }
+                Action::Do(ticket, work) => self.begin_work(ticket, work),
+                Action::Prolong(until) => {
+                    if let Some(capsule) = &self.capsule {
+                        capsule.say(&ToCapsule::Until(until));
+                    }
+                }
+                Action::Forget => self.over = true,
+            }
+        }
+    }
+
+    fn begin_work(&mut self, ticket: Ticket, work: Work) {
+        tracing::debug!(session = %self.offer.session, ?work, "at work");
+        match work {
+            Work::Prepare => {
+                let (daemon, offer, inbox) = (self.daemon.clone(), self.offer.clone(), self.inbox.clone());
+                self.awaited = Some((ticket, work));
+                self.preparing =
+                    self.apart(move || Event::Prepared(ticket, prepare(&daemon, &offer, &inbox)));
+            }
+            Work::Restore => self.ask_capsule(ticket, work, &ToCapsule::Restore),
+            Work::Release => self.ask_capsule(ticket, work, &ToCapsule::Release),
+            Work::Freeze => self.ask_capsule(ticket, work, &ToCapsule::Depart),
+            Work::Thaw => {
+                place::clear_departure(self.offer.session);
+                self.ask_capsule(ticket, work, &ToCapsule::Stay);
+            }
+            // What moves on is dumped as a whole while it stands still, at once with the freeze.
+            Work::PreCopy { .. } | Work::Dump => self.later(Event::Worked(ticket, Ok(()))),
+            Work::SendImage { next, to } => {
+                let (node, session) = (self.daemon.node.clone(), self.offer.session);
+                self.apart(move || {
+                    let sent = departure::send(&node, session, next, to);
+                    Event::Worked(ticket, sent.map_err(failed))
+                });
+            }
+            Work::Clear => {
+                self.awaited = None;
+                self.meter = None;
+                let (daemon, offer, capsule) = (self.daemon.clone(), self.offer.clone(), self.capsule.take());
+                let preparing = self.preparing.take();
+                self.apart(move || {
+                    // What is still being made would else be left.
+                    let _panicked = preparing.map(JoinHandle::join);
+                    Event::Worked(ticket, clear(&daemon, &offer, capsule).map_err(failed))
+                });
+            }
+        }
+    }
+
+    fn ask_capsule(&mut self, ticket: Ticket, work: Work, word: &ToCapsule) {
+        match &self.capsule {
+            Some(capsule) => {
+                capsule.say(word);
+                self.awaited = Some((ticket, work));
+            }
+            None => self.later(Event::Worked(ticket, Err(Why::CapsuleEnded))),
+        }
+    }
+
+    /// Does something long on a thread of its own.
+    fn apart(&self, work: impl FnOnce() -> Event + Send + 'static) -> Option<JoinHandle<()>> {
+        let inbox = self.inbox.clone();
+        let spawned = std::thread::Builder::new().name("stay's work".to_owned()).spawn(move || {
+            let _stay_is_over = inbox.send(work());
+        });
+        spawned.inspect_err(|error| tracing::error!(%error, "starting a thread for a stay's work")).ok()
+    }
+
+    fn later(&self, event: Event) {
+        let _held_here = self.inbox.send(event);
+    }
+
+    /// From home to the capsule, while a process runs there.
+    fn hand_on(&self, word: &ToCapsule) {
+        if let Some(capsule) = self.capsule.as_ref().filter(|_| self.host.is_running()) {
+            capsule.hand_on(word);
+        }
+    }
+
+    /// Shows here what the guest has used, and tells home.
+    fn measure(&mut self) {
+        let (Some(meter), Some(capsule)) = (&mut self.meter, &self.capsule) else { return };
+        let Some(cpu_micros) = meter.read(capsule) else { return };
+        let seconds = cpu_micros as f64 / 1e6;
+        self.daemon.registry.change(self.offer.session, move |view| view.cpu_seconds_away = seconds);
+        if let Some(link) = &self.link {
+            link.say_if_room(&ToHome::Used { cpu_micros, memory_kib: capsule.memory_kib() });
+        }
+    }
+}
+
+/// Judges the offer, and makes all that does not depend on the image.
+fn prepare(daemon: &Daemon, offer: &Offer, inbox: &Sender<Event>) -> Result<Capsule, Why> {
+    let refuse = |refusal: Refusal| {
+        tracing::info!(%refusal, comm = %offer.comm, "refused a process");
+        Why::Refused(refusal)
+    };
+    let home = super::consider(daemon, offer).map_err(refuse)?;
+    let root = homes::root_of(&home).map_err(|error| refuse(Refusal::Files(format!("{error:#}"))))?;
+    let stand = || {
+        place::make(offer)?;
+        Capsule::start(offer, &root, inbox)
+    };
+    stand().map_err(|error| refuse(Refusal::Capsule(format!("{error:#}"))))
+}
+
+/// Ends the capsule and removes everything of the stay.
+fn clear(daemon: &Daemon, offer: &Offer, capsule: Option<Capsule>) -> Result<()> {
+    daemon.stays.close_desk(offer.session);
+    if let Err(error) = capsule::end(offer.session) {
+        if daemon.node.is_alive(offer.home) {
+            return Err(error);
+        }
+        // Somebody in there waits for the files of a home that has died.
+        homes::abandon(offer.home);
+        capsule::end(offer.session)?;
+    }
+    drop(capsule);
+    place::clear(offer.session)?;
+    if !daemon.node.is_alive(offer.home) {
+        homes::abandon(offer.home);
+    }
+    Ok(())
+}
+
+fn failed(error: anyhow::Error) -> Why {
+    Why::Failed(format!("{error:#}"))
+}

@@ -1,0 +1,90 @@
+//! One move, as it is remembered: what the time went into.
+
+use crate::home::{Stayed, Wish, precopy};
+use brant_migration::rounds::Round;
+use brant_migration::session::Why;
+use brant_types::migration::MoveRecord;
+use std::time::Instant;
+
+/// A move under way, and who wants it.
+#[derive(Debug)]
+pub(super) struct Journey {
+    wish: Wish,
+    last: Instant,
+    frozen: Option<Instant>,
+    steps: Vec<(String, u64)>,
+    rounds: Vec<Round>,
+    bytes: u64,
+    /// What keeps it here, where that is known better than the machine knows it.
+    pub(super) stayed: Option<Stayed>,
+}
+
+impl Journey {
+    pub(super) fn begin(wish: Wish) -> Self {
+        let (rounds, steps) = (Vec::new(), Vec::new());
+        Self { wish, last: Instant::now(), frozen: None, steps, rounds, bytes: 0, stayed: None }
+    }
+
+    /// The name of the node that it goes to.
+    pub(super) fn to(&self) -> &str {
+        &self.wish.to.name
+    }
+
+    /// A step is done; each is noted once.
+    pub(super) fn step(&mut self, name: &str) {
+        if self.steps.iter().all(|(done, _)| done != name) {
+            let now = Instant::now();
+            self.steps.push((name.to_owned(), millis(now - self.last)));
+            self.last = now;
+        }
+    }
+
+    /// It stands still since then.
+    pub(super) fn froze(&mut self, since: Instant) {
+        self.frozen.get_or_insert(since);
+    }
+
+    /// Memory was sent.
+    pub(super) fn round(&mut self, round: Round) {
+        self.bytes += round.bytes;
+        self.rounds.push(round);
+    }
+
+    /// So many bytes were sent besides.
+    pub(super) fn rest(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
+    /// It runs there; whoever wanted that is told.
+    pub(super) fn arrive(mut self, pid: i32) -> MoveRecord {
+        self.step("resumed");
+        let Wish { to, by, answer } = self.wish;
+        let record = MoveRecord {
+            pid,
+            to: to.name,
+            to_id: to.id,
+            by,
+            frozen_ms: self.frozen.map_or(0, |frozen| millis(frozen.elapsed())),
+            bytes: self.bytes,
+            steps: self.steps,
+            rounds: self.rounds.iter().map(precopy::record).collect(),
+        };
+        let _nobody_waits = answer.send(Ok(record.clone()));
+        record
+    }
+
+    /// It stays; whoever wanted it to move is told why.
+    pub(super) fn stay(self, why: Why) {
+        let node = self.wish.to.name.clone();
+        let stayed = self.stayed.unwrap_or_else(|| match why {
+            Why::Refused(refusal) => Stayed::Refused { node: node.clone(), refusal },
+            why => Stayed::CalledOff { node: node.clone(), why },
+        });
+        tracing::info!(to = %node, "a process stayed: {}", stayed.for_owner().message);
+        let _nobody_waits = self.wish.answer.send(Err(stayed));
+    }
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
