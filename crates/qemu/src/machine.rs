@@ -18,6 +18,8 @@ pub const CONSOLE_LOG: &str = "console.log";
 pub const CONSOLE_SOCKET: &str = "console.sock";
 /// The machine's own copy of the UEFI variables.
 pub const UEFI_VARIABLES: &str = "vars.fd";
+/// What QEMU calls the machine's network.
+pub(crate) const NETWORK: &str = "net";
 pub(crate) const QMP_SOCKET: &str = "qmp.sock";
 
 /// What starts the machine.
@@ -86,8 +88,8 @@ impl Machine {
             "-device",
             "virtio-rng-pci,rng=rng",
         ]);
-        arguments.add(["-netdev", &self.segment.netdev("net")]);
-        arguments.add(["-device", &format!("virtio-net-pci,netdev=net,mac={},romfile=", self.mac)]);
+        arguments.add(["-netdev", &self.segment.netdev(NETWORK)]);
+        arguments.add(["-device", &format!("virtio-net-pci,netdev={NETWORK},mac={},romfile=", self.mac)]);
         arguments.socket("console", CONSOLE_SOCKET, &format!(",logfile={CONSOLE_LOG},logappend=off"));
         arguments.add(["-serial", "chardev:console"]);
         arguments.socket("qmp", QMP_SOCKET, "");

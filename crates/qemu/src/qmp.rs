@@ -1,7 +1,7 @@
 //! QEMU's control protocol: one JSON object a line, answers between events.
 
 use crate::exec::connect_in;
-use crate::machine::QMP_SOCKET;
+use crate::machine::{NETWORK, QMP_SOCKET};
 use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -62,7 +62,11 @@ impl Qmp {
     /// # Errors
     /// [`QmpError`].
     pub fn execute(&mut self, command: &str) -> Result<Value, QmpError> {
-        let request = format!("{}\n", json!({ "execute": command, "id": command }));
+        self.execute_with(command, &json!({}))
+    }
+
+    fn execute_with(&mut self, command: &str, arguments: &Value) -> Result<Value, QmpError> {
+        let request = format!("{}\n", json!({ "execute": command, "arguments": arguments, "id": command }));
         self.lines.get_mut().write_all(request.as_bytes()).map_err(QmpError::Talk)?;
         loop {
             let mut said = self.line()?;
@@ -75,6 +79,14 @@ impl Qmp {
                 return Ok(answer.take());
             }
         }
+    }
+
+    /// Pulls the machine's network cable, or plugs it in again; the guest sees its link go down and come up.
+    ///
+    /// # Errors
+    /// [`QmpError`].
+    pub fn plug_network(&mut self, plugged: bool) -> Result<(), QmpError> {
+        self.execute_with("set_link", &json!({ "name": NETWORK, "up": plugged })).map(drop)
     }
 
     /// Cuts the machine's power: QEMU ends at once, whatever the guest does.

@@ -115,16 +115,20 @@ pub fn inherit_descriptors() -> io::Result<Vec<(i32, OwnedFd)>> {
         numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
     }
     let mut inherited = Vec::new();
-    for number in numbers {
+    // Before any copy is made, which would take the number that the listing itself had.
+    for number in numbers.iter().copied().filter(|number| *number > 2) {
         // SAFETY: no memory is passed; a number that is closed by now (the listing's own) is an error and nothing else.
+        if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == 0 {
+            // SAFETY: it is open, and by the caller's word nobody in this program owns it.
+            inherited.push((number, unsafe { OwnedFd::from_raw_fd(number) }));
+        }
+    }
+    for number in numbers.into_iter().filter(|number| *number <= 2) {
+        // SAFETY: no memory is passed.
         let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
         if copy >= 0 {
             // SAFETY: the kernel has just made this descriptor; nobody else owns it.
             inherited.push((number, unsafe { OwnedFd::from_raw_fd(copy) }));
-        }
-        if number > 2 {
-            // SAFETY: no memory is passed; by the caller's word nobody in this program owns this descriptor.
-            unsafe { libc::close(number) };
         }
     }
     let nowhere = std::fs::File::options().read(true).write(true).open("/dev/null")?;

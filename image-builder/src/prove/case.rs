@@ -38,10 +38,16 @@ pub(super) struct Case {
     /// What is moved: a pattern for `pgrep -f` each, every one to another node than the one before.
     #[serde(rename = "move", default)]
     pub(super) moved: Vec<String>,
-    /// Before that, moves that come to nothing: the daemon of the node where the program is, or of the node where it
-    /// would go, ends at a place in between: `home frozen`, `target received`.
+    /// Before that, moves with a fault: at a place in between, the daemon of the node where the program is, or of the
+    /// node where it would go, ends, or what it has just done fails: `home frozen`, `target received fails`.
     #[serde(default)]
     pub(super) faults: Vec<String>,
+    /// What happens once it has moved.
+    #[serde(default)]
+    pub(super) then: Vec<Happening>,
+    /// Instead of coming out equal, it is to be lost: it ends as if killed, and these words are on its standard error.
+    #[serde(default)]
+    pub(super) lost: Option<String>,
     /// How often each is moved.
     #[serde(default = "once")]
     pub(super) times: u32,
@@ -55,6 +61,30 @@ pub(super) struct Case {
     /// at a place of its own.
     #[serde(default)]
     pub(super) at_random: bool,
+}
+
+/// Something that befalls a process that is away, or the nodes that it concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) enum Happening {
+    /// The daemon of one node is killed, or of both at once.
+    DaemonEnds(Whose),
+    /// The network cable of the host is pulled, for so many seconds.
+    CableOut(u64),
+    /// The host loses its power, for good.
+    PowerOut,
+}
+
+/// The nodes that a process is tied to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Whose {
+    /// Where it was started.
+    Home,
+    /// Where it runs.
+    Host,
+    /// One and the other.
+    Both,
 }
 
 /// One step of a dialogue.
@@ -135,6 +165,7 @@ mod tests {
         let mut cases = Cases::read(&folder.join("transparency.toml")).unwrap();
         assert!(cases.list.iter().any(|case| case.quick));
         cases.list.extend(Cases::read(&folder.join("corpus.toml")).unwrap().list);
+        cases.list.extend(Cases::read(&folder.join("faults.toml")).unwrap().list);
         let mut names: Vec<&str> = cases.list.iter().map(|case| case.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();

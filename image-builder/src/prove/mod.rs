@@ -4,6 +4,7 @@
 mod case;
 mod dialogue;
 mod files;
+mod happening;
 mod moments;
 mod outcome;
 mod trial;

@@ -3,6 +3,7 @@
 use super::case::Case;
 use super::dialogue;
 use super::files::FOLDER;
+use super::happening;
 use super::moments::Moments;
 use super::outcome::Outcome;
 use crate::cluster::node::{Node, ROOT, USER};
@@ -15,16 +16,12 @@ use std::time::{Duration, Instant};
 
 /// How long a case may take on a PC of today.
 const CASE: Duration = Duration::from_secs(40);
+/// How much longer for each thing that goes wrong: a lease that has to run out, and some.
+const TROUBLE: Duration = Duration::from_secs(20);
 /// How long the programs of a case may take to be there.
 const STARTING: Duration = Duration::from_secs(10);
-/// Where a fault is asked for.
-const FAULT: &str = "/run/brant/fault";
-/// Lists what a move must not leave behind.
-const LEFT: &str = "find /run/brant/journal -type f 2>/dev/null; \
-                    find /run/brant/dumps /run/brant/images /run/brant/stays /sys/fs/cgroup/brant/jobs \
-                    /sys/fs/cgroup/brant/capsules -mindepth 1 -maxdepth 1 -type d 2>/dev/null || true";
 /// A move, and what `pgrep` needs to find it.
-const MOVE: Duration = Duration::from_secs(10);
+pub(super) const MOVE: Duration = Duration::from_secs(10);
 
 /// Runs it.
 ///
@@ -36,7 +33,8 @@ pub(super) fn run(case: &Case, nodes: &[Node], patience: Patience, moments: &mut
     if !case.dialogue.is_empty() {
         return dialogue::run(case, home, &names, patience);
     }
-    let within = patience.of(CASE);
+    let trouble = u32::try_from(case.faults.len() + case.then.len()).unwrap_or(u32::MAX);
+    let within = patience.of(CASE + TROUBLE * trouble);
     set_up(case, home, within)?;
     let alone = leave_alone(case, home, within)?;
     tracing::debug!("left alone, it took {:.1} s", alone.as_secs_f64());
@@ -59,10 +57,11 @@ pub(super) fn run(case: &Case, nodes: &[Node], patience: Patience, moments: &mut
             });
         }
     };
-    Ok(match difference(case, home)? {
-        None => Outcome::Equal { frozen },
-        Some(difference) => Outcome::Wrong(difference),
-    })
+    let wrong = match &case.lost {
+        Some(words) => not_lost(case, home, words)?,
+        None => difference(case, home)?,
+    };
+    Ok(wrong.map_or(Outcome::Equal { frozen }, Outcome::Wrong))
 }
 
 /// Runs it without a move, not even by the balancer; gives the time that it took.
@@ -125,7 +124,7 @@ fn moves(
             waited.with_context(|| format!("waiting for `{pattern}` to be ready to be moved"))?;
         }
         for fault in &case.faults {
-            fail(machines, fault, &pid, &nodes[0], patience)?;
+            happening::fail(machines, fault, &pid, &nodes[0], patience)?;
         }
         let pauses = pauses();
         for time in 0..case.times as usize {
@@ -148,43 +147,15 @@ fn moves(
             }
         }
     }
+    for happening in &case.then {
+        let pattern = case.moved.first().context("finding what it happens to")?;
+        let pid = find(home, pattern, patience, || running.is_finished())?;
+        happening::befall(machines, *happening, &pid, patience)?;
+    }
     match &case.obstacle {
         Some(obstacle) => bail!("it moved, though `{obstacle}` should have kept it"),
         None => Ok(Moves::Made(frozen)),
     }
-}
-
-/// Has a move fail where it is told to; afterwards all daemons are there again, and nothing of the move is left.
-fn fail(machines: &[Node], fault: &str, pid: &str, to: &str, patience: Patience) -> Result<()> {
-    let (whose, place) =
-        fault.split_once(' ').with_context(|| format!("understanding the fault `{fault}`"))?;
-    let home = &machines[0];
-    let target =
-        machines.iter().find(|node| node.shell(ROOT, "hostname").is_ok_and(|name| name.trim() == to));
-    let target = target.context("finding the node that the program is to go to")?;
-    let node = if whose == "home" { home } else { target };
-    node.shell(ROOT, &format!("echo {place} > {FAULT}"))?;
-    // The daemon that is asked may be the one that ends.
-    home.shell_within(
-        ROOT,
-        &format!("brant migrate --json {pid} {to} 2>&1 || true"),
-        b"",
-        patience.of(MOVE),
-    )?;
-    let happened = node.shell(ROOT, &format!("test -e {FAULT} && echo no || echo yes"))?;
-    if happened.trim() != "yes" {
-        bail!("the fault `{fault}` has not happened");
-    }
-    patience.wait(MOVE, || {
-        for node in [home, target] {
-            node.shell(ROOT, "brant ps --json")?;
-            let left = node.shell(ROOT, LEFT)?;
-            if !left.trim().is_empty() {
-                bail!("after the fault `{fault}` something is left on {}: {}", node.name, left.trim());
-            }
-        }
-        Ok(())
-    })
 }
 
 /// Waits until the program is there.
@@ -247,6 +218,15 @@ fn other_nodes(home: &Node) -> Result<Vec<String>> {
     let others = view.nodes.iter().filter(|node| !node.me && node.state == NodeState::Alive);
     let names: Vec<String> = others.map(|node| node.name.clone()).collect();
     if names.is_empty() { bail!("there is no other node to move to") } else { Ok(names) }
+}
+
+/// What is amiss with a process that is to be lost.
+fn not_lost(case: &Case, home: &Node, words: &str) -> Result<Option<String>> {
+    let folder = format!("{FOLDER}/{}", case.name);
+    let status = home.shell(USER, &format!("cat {folder}/moved.status"))?;
+    let said = home.shell(USER, &format!("cat {folder}/moved.stderr"))?;
+    let right = status.trim() == "137" && said.contains(words);
+    Ok((!right).then(|| format!("it should be lost: status {}, and it said: {}", status.trim(), said.trim())))
 }
 
 /// What differs between the two runs: output, errors, status, and every file left behind.

@@ -13,9 +13,10 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// For services: half a second at first, half a minute at most.
+    /// For services: half a second at first, four seconds at most. Guests and deputies wait for their daemon no longer
+    /// than a lease, which is 10 s.
     pub(super) fn for_services() -> Self {
-        Self::new(Duration::from_millis(500), Duration::from_secs(30), Duration::from_secs(20))
+        Self::new(Duration::from_millis(500), Duration::from_secs(4), Duration::from_secs(20))
     }
 
     /// For logins: at once after an ordinary logout.
@@ -45,8 +46,8 @@ mod tests {
     #[test]
     fn quick_ends_wait_longer_and_longer_up_to_a_bound() {
         let mut backoff = Backoff::for_services();
-        let waits: Vec<u128> = (0..9).map(|_| backoff.after(Duration::ZERO).as_millis()).collect();
-        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
+        let waits: Vec<u128> = (0..6).map(|_| backoff.after(Duration::ZERO).as_millis()).collect();
+        assert_eq!(waits, [500, 1000, 2000, 4000, 4000, 4000]);
     }
 
     #[test]

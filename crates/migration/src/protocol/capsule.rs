@@ -56,6 +56,8 @@ pub enum FromCapsule {
     Stays,
     /// For the deputy.
     Packet(Packet<FromProcess>),
+    /// The process has ended, the deputy knows how, and it ends.
+    Over,
     /// Something went wrong, and it ends.
     Failed(String),
 }

@@ -83,8 +83,9 @@ pub enum Event {
     Done(Ticket),
     /// That work failed.
     Failed(Ticket, Why),
-    /// The capsule has ended by itself: its lease ran out, or its process did and its deputy knows.
-    CapsuleEnded,
+    /// The capsule has ended by itself: its process has ended and its deputy knows ([`Why::Over`]), or something else has
+    /// ended it.
+    CapsuleEnded(Why),
     /// Time has passed.
     Tick,
 }
@@ -202,7 +203,7 @@ impl Host {
             Event::ImageArrived | Event::ImageLost(_) => {}
             Event::Done(ticket) => self.done(now, ticket),
             Event::Failed(ticket, why) => self.failed(now, ticket, why, out),
-            Event::CapsuleEnded => self.clear(Why::CapsuleEnded, out),
+            Event::CapsuleEnded(why) => self.clear(why, out),
             Event::Tick => {
                 if self.lease.is_over(now) {
                     self.clear(Why::LeaseRanOut, out);

@@ -124,6 +124,9 @@ pub enum Why {
     /// Nothing was heard from the host for a lease and more; it holds no copy now.
     #[error("nothing was heard from its node for longer than the lease")]
     Silent,
+    /// The process has ended, and its deputy knows how: nothing is lost.
+    #[error("it has ended")]
+    Over,
     /// The capsule has ended, with all that was in it.
     #[error("its capsule has ended")]
     CapsuleEnded,

@@ -4,6 +4,7 @@ use super::plan::{Faulty, Micros, SECOND};
 use super::truth::{Ending, Node, Said, Stage, Task};
 use super::world::{Daemon, Due, Job, World};
 use crate::protocol::SessionId;
+use crate::session::Why;
 use crate::session::home::{Found as FoundTask, Home};
 use crate::session::host::{self, Found, Host};
 use crate::session::letter::Incarnation;
@@ -168,7 +169,7 @@ impl World {
             self.destroyed.push(session);
             self.check_hindrance(node, session);
         }
-        self.tell_host(node, session, host::Event::CapsuleEnded);
+        self.tell_host(node, session, host::Event::CapsuleEnded(Why::CapsuleEnded));
     }
 
     /// A deputy whose daemon has gone waits for it, but not for ever.

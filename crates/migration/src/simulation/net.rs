@@ -4,6 +4,7 @@ use super::plan::{Faulty, Micros, SECOND};
 use super::truth::{Ending, Said, Stage, Task, Typed};
 use super::world::{Due, World, index_of};
 use crate::protocol::SessionId;
+use crate::session::Why;
 use crate::session::home;
 use crate::session::host::{self, Host};
 use crate::session::letter::{self, FromHome, FromHost, Incarnation, Letter};
@@ -157,7 +158,7 @@ impl World {
             self.violate(|| format!("the process heard {word} after {before}"));
         }
         if over {
-            self.tell_host(node, session, host::Event::CapsuleEnded);
+            self.tell_host(node, session, host::Event::CapsuleEnded(Why::Over));
         }
         self.pump_capsule(node, session);
     }

@@ -50,6 +50,8 @@ struct Stay {
     awaited: Option<(Ticket, Work)>,
     preparing: Option<JoinHandle<()>>,
     meter: Option<Meter>,
+    /// What the capsule has said of its end.
+    last_word: Why,
     events: Receiver<Event>,
     inbox: Sender<Event>,
     over: bool,
@@ -78,6 +80,7 @@ pub(super) fn begin(daemon: &Daemon, letter: Letter<FromHome>, offer: Offer, lin
             awaited: None,
             preparing: None,
             meter: None,
+            last_word: Why::CapsuleEnded,
             events,
             inbox,
             over: false,
@@ -114,6 +117,7 @@ pub(super) fn find(daemon: &Daemon, session: SessionId, offer: Offer) -> Result<
             awaited: None,
             preparing: None,
             meter,
+            last_word: Why::CapsuleEnded,
             events,
             inbox,
             over: false,
@@ -169,7 +173,7 @@ impl Stay {
                 // What ends because it is cleared has no connection any more.
                 if self.capsule.take().is_some() {
                     self.awaited = None;
-                    self.tell(host::Event::CapsuleEnded);
+                    self.tell(host::Event::CapsuleEnded(self.last_word.clone()));
                 }
             }
             Event::Image(Ok(())) => match Place::Received.pass() {
@@ -220,8 +224,10 @@ impl Stay {
             FromCapsule::Departing => self.capsule_worked(Work::Freeze, Ok(())),
             FromCapsule::CannotDepart(why) => self.capsule_worked(Work::Freeze, Err(Why::Failed(why))),
             FromCapsule::Stays => self.capsule_worked(Work::Thaw, Ok(())),
+            FromCapsule::Over => self.last_word = Why::Over,
             FromCapsule::Failed(why) => {
                 tracing::warn!(%why, comm = %self.offer.comm, "a guest's capsule has failed");
+                self.last_word = Why::Failed(why.clone());
                 if let Some((ticket, _)) = self.awaited.take() {
                     self.worked(ticket, Err(Why::Failed(why)));
                 }

@@ -172,6 +172,10 @@ impl Keeper {
 
     /// The process is lost; its deputy says so and ends, now or when it comes.
     fn lose(&mut self, why: &Why) {
+        if *why == Why::Over {
+            // Its deputy has heard so before, and is about to end in the same way.
+            return;
+        }
         tracing::warn!(pid = self.offer.pid, "a process away from home is lost: {why}");
         match &self.deputy {
             Some(deputy) => deputy.say(&ToDeputy::Lost(why.to_string())),

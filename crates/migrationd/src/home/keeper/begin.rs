@@ -67,8 +67,11 @@ fn prepare(daemon: &Daemon, pid: i32, wish: &Wish) -> Result<(Keeper, Vec<Action
 pub(in crate::home) fn find(daemon: &Daemon, entry: Entry, found: Found, frozen: Frozen) -> Result<()> {
     let Entry { record, offer, started, stopped, hello, deputy, mut view } = entry;
     let (inbox, events) = channel();
-    if view.state == ProcessState::Moving && found == Found::Deputy {
+    let (Record::Leaving { stay, .. } | Record::Away { stay }) = &record;
+    let stay = *stay;
+    if found == Found::Deputy {
         view.state = ProcessState::Away;
+        view.node = daemon.node.by_id(stay.node).map_or(view.node, |node| node.name);
     }
     let task = Task { pid: deputy, started: inspect::summary(deputy).map_or(started, |it| it.started) };
     let departure = Departure::found(&daemon.node, offer.pid, Some(frozen), inbox.clone());
@@ -80,8 +83,7 @@ pub(in crate::home) fn find(daemon: &Daemon, entry: Entry, found: Found, frozen:
     let home = Home::recover(clock::now(), Some(record), found, me, settings, &mut first);
     let parts = Parts { view, offer, task, started, home, worker, hello, stopped, inbox, events };
     let mut keeper = parts.put_together(daemon);
-    let (Record::Leaving { stay, .. } | Record::Away { stay }) = &written;
-    keeper.target = Some(*stay);
+    keeper.target = Some(stay);
     keeper.written = Some(written);
     std::thread::Builder::new()
         .name(format!("keeper {}", task.pid))

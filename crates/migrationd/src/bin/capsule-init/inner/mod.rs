@@ -116,6 +116,7 @@ impl Capsule {
             self.send_words()?;
             self.control.flush();
             if matches!(self.stage, Stage::Over) && self.words.all_taken() {
+                self.control.say_at_once(&FromCapsule::Over);
                 return Ok(());
             }
             // What was said meanwhile may have prolonged it.
