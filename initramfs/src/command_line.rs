@@ -10,6 +10,8 @@ pub(crate) struct CommandLine {
     pub(crate) seeds: Vec<IpAddr>,
     /// `brant.name=LABEL`: this node's name.
     pub(crate) name: Option<String>,
+    /// `brant.lease=SECONDS`: how long home and host of a process may be cut off from each other, 3 to 600.
+    pub(crate) migration_lease: Option<u16>,
     /// `brant.rescue`: a shell instead of a boot.
     pub(crate) rescue: bool,
     /// `modprobe.blacklist=NAME[,NAME…]`, as modprobe takes it.
@@ -41,6 +43,10 @@ impl CommandLine {
             ("brant.rescue", None | Some("1")) => self.rescue = true,
             ("brant.rescue", Some("0")) => self.rescue = false,
             ("brant.name", Some(name)) if is_label(name) => self.name = Some(name.to_ascii_lowercase()),
+            ("brant.lease", Some(seconds)) => match seconds.parse() {
+                Ok(seconds @ 3..=600) => self.migration_lease = Some(seconds),
+                _ => self.unknown.push(word.to_owned()),
+            },
             ("brant.seed", Some(list)) => {
                 for item in list.split(',').filter(|item| !item.is_empty()) {
                     match item.trim_matches(['[', ']']).parse() {
@@ -120,6 +126,15 @@ mod tests {
         let expected: Vec<IpAddr> = ["10.0.0.1", "fe80::1", "10.0.0.2"].map(|a| a.parse().unwrap()).into();
         assert_eq!(line.seeds, expected);
         assert_eq!(line.unknown, ["brant.seed=nonsense"]);
+    }
+
+    #[test]
+    fn a_lease_has_its_bounds() {
+        assert_eq!(CommandLine::parse("brant.lease=30").migration_lease, Some(30));
+        for word in ["brant.lease=2", "brant.lease=601", "brant.lease=ten"] {
+            let line = CommandLine::parse(word);
+            assert_eq!((line.migration_lease, line.unknown), (None, vec![word.to_owned()]));
+        }
     }
 
     #[test]

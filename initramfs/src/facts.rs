@@ -43,6 +43,7 @@ mod tests {
             secret: Some(ClusterSecret::from_bytes([1; 32])),
             root_mounted_at: 4.5,
             seeds: Vec::new(),
+            migration_lease: None,
             links: Vec::new(),
         };
         write(&path, &facts).unwrap();

@@ -2,6 +2,7 @@
 
 mod bench;
 mod simulate;
+mod test;
 mod tidy;
 
 use anyhow::{Context, Result};
@@ -26,6 +27,9 @@ enum Verb {
     Tidy,
     /// The migration protocol under random schedules of everything that can go wrong.
     Simulate(simulate::Arguments),
+    /// Tests.
+    #[command(subcommand)]
+    Test(Test),
     /// Measures; takes its time, and two virtual machines.
     #[command(subcommand)]
     Bench(Bench),
@@ -37,11 +41,18 @@ enum Bench {
     Migrate(bench::BenchArgs),
 }
 
+#[derive(Subcommand)]
+enum Test {
+    /// Everything: what every change has to pass, and what takes hours.
+    Full(test::Arguments),
+}
+
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
         Verb::Check => check(),
         Verb::Tidy => tidy::run(&root()),
         Verb::Simulate(arguments) => simulate::run(&arguments),
+        Verb::Test(Test::Full(arguments)) => test::run(&arguments),
         Verb::Bench(Bench::Migrate(args)) => bench::run(&args),
     };
     match outcome {

@@ -13,3 +13,4 @@ pub mod session;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
 pub mod stream;
+pub mod tty_info;

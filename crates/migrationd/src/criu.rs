@@ -1,6 +1,9 @@
 //! CRIU's command lines that several programs use, and what it says when it fails.
 
+use anyhow::{Context, Result};
+use brant_migration::tty_info;
 use brant_sys::child::Tool;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// A dump of a frozen tree; it stays frozen in its group.
@@ -11,12 +14,35 @@ pub fn dump(pid: i32, folder: &Path, group: &Path) -> Tool {
 
 /// What every dump of a frozen tree is told besides.
 pub fn frozen(criu: Tool, group: &Path) -> Tool {
+    // CRIU would look for the session of a `/dev/tty` that somebody has open, and that one stays.
+    let criu = match std::fs::metadata("/dev/tty") {
+        Ok(meta) => criu.args(["--external", &format!("tty[{:x}:{:x}]", meta.rdev(), meta.dev())]),
+        Err(_) => criu,
+    };
     criu.args(["--shell-job", "--manage-cgroups=ignore"])
         // As much as the judge lets pass.
         .args(["--ghost-limit", &(brant_migration::obstacle::MOST_NAMELESS_KIB << 10).to_string()])
         // Not --leave-stopped: it sends SIGSTOP, and the shell would see that. The freezer holds it instead.
         .args(["--leave-running", "--freeze-cgroup"])
         .arg(group)
+}
+
+/// Makes an image's `/dev/tty`, if it has one, something that a restore can be given.
+///
+/// # Errors
+/// What the file system said; an image that is not understood. It is as it was.
+pub fn cut_terminals_off(folder: &Path) -> Result<()> {
+    let path = folder.join("tty-info.img");
+    let image = match std::fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        image => image.context("reading the image's terminals")?,
+    };
+    let changed = tty_info::cut_off(&image).context("looking for the image's controlling terminal")?;
+    if changed == image {
+        Ok(())
+    } else {
+        std::fs::write(&path, changed).context("changing the image's terminals")
+    }
 }
 
 /// What CRIU has written into its log about a failure.

@@ -19,6 +19,7 @@ pub mod criu;
 pub mod descriptors;
 pub mod fault;
 pub mod guest;
+mod history;
 pub mod home;
 mod image;
 pub mod inspect;

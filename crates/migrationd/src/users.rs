@@ -3,12 +3,15 @@
 //! The kernel says who asks. An owner sees and moves his own processes, root all.
 
 use crate::home::{Daemon, move_away};
-use crate::inspect;
+use crate::{history, inspect};
 use anyhow::{Context, Result};
 use brant_migration::balancer::least_loaded;
-use brant_migration::obstacle::Obstacle;
+use brant_migration::obstacle::{Migratable, Obstacle};
 use brant_sys::process::peer_of;
-use brant_types::migration::{MIGRATIOND_SOCKET, MovedBy, ProcessList, Refused, UserAnswer, UserRequest};
+use brant_types::agent::{NodeState, NodeView};
+use brant_types::migration::{
+    History, MIGRATIOND_SOCKET, MovedBy, ProcessList, Refused, UserAnswer, UserRequest,
+};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -66,7 +69,12 @@ fn answer(daemon: &Daemon, uid: u32, request: UserRequest) -> UserAnswer {
             processes.retain(|process| uid == 0 || process.uid == uid);
             UserAnswer::Processes(ProcessList { processes })
         }
-        UserRequest::Why { pid } => match owned(uid, pid).map(|()| inspect::migratable(pid)) {
+        UserRequest::History => {
+            let mut moves = history::read();
+            moves.retain(|past| uid == 0 || past.uid == uid);
+            UserAnswer::History(History { moves })
+        }
+        UserRequest::Why { pid } => match owned(uid, pid).map(|()| could_move(daemon, pid)) {
             Err(answer) => answer,
             Ok(Ok(unit)) => UserAnswer::CanMove {
                 pid,
@@ -80,6 +88,19 @@ fn answer(daemon: &Daemon, uid: u32, request: UserRequest) -> UserAnswer {
             Ok(()) => migrate(daemon, pid, &node),
         },
     }
+}
+
+/// Whether the process can move, and there is a node that could take it.
+fn could_move(daemon: &Daemon, pid: i32) -> Result<Migratable, Obstacle> {
+    let migratable = inspect::migratable(pid)?;
+    let view = daemon.node.view();
+    let me = view.nodes.iter().find(|node| node.me);
+    let takes = |other: &NodeView| {
+        !other.me
+            && other.state == NodeState::Alive
+            && me.is_some_and(|me| other.cpu == me.cpu && other.image_id == me.image_id)
+    };
+    if view.nodes.iter().any(takes) { Ok(migratable) } else { Err(Obstacle::NoNode) }
 }
 
 fn migrate(daemon: &Daemon, pid: i32, node: &str) -> UserAnswer {

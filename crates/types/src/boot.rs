@@ -26,6 +26,9 @@ pub struct BootFacts {
     /// Addresses to try besides the beacon (`brant.seed=`, DHCP option 224).
     #[serde(default)]
     pub seeds: Vec<IpAddr>,
+    /// How long a home node and a host may be cut off from each other, seconds (`brant.lease=`); none says the usual.
+    #[serde(default)]
+    pub migration_lease: Option<u16>,
     /// Every wired link, with its lease where DHCP has answered so far.
     #[serde(default)]
     pub links: Vec<LinkFacts>,

@@ -21,6 +21,8 @@ pub enum UserRequest {
         /// A node's name, or the start of its id.
         node: String,
     },
+    /// The moves that this node has had a part in.
+    History,
     /// Whether a process can move, and if not, why.
     Why {
         /// The process, as this node knows it.
@@ -34,6 +36,8 @@ pub enum UserRequest {
 pub enum UserAnswer {
     /// To [`UserRequest::Ps`].
     Processes(ProcessList),
+    /// To [`UserRequest::History`].
+    History(History),
     /// The process now runs there.
     Moved(MoveRecord),
     /// The process runs on where it was, unharmed.
@@ -160,4 +164,52 @@ pub struct RoundRecord {
     pub bytes: u64,
     /// From its start until the target had it, milliseconds.
     pub ms: u64,
+}
+
+/// All that `brant history` shows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    /// The oldest first.
+    pub moves: Vec<PastMove>,
+}
+
+/// A move that is over, as one of the nodes has seen it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PastMove {
+    /// When it was over, seconds since 1970 by this node's clock.
+    pub at: u64,
+    /// The process.
+    pub pid: i32,
+    /// Its name.
+    pub comm: String,
+    /// The owner's number.
+    pub uid: u32,
+    /// The node where it was started.
+    pub home: String,
+    /// What this node did.
+    pub part: Part,
+    /// Where it ran before, as far as this node knows.
+    pub from: Option<String>,
+    /// Where it went, or was to go.
+    pub to: String,
+    /// Why it stayed where it was; nothing when it moved.
+    pub stayed: Option<String>,
+    /// How long it stood still, milliseconds, where this node knows.
+    pub frozen_ms: Option<u64>,
+    /// How much was sent, bytes, where this node knows.
+    pub bytes: Option<u64>,
+    /// What the time went into: each step's name and its length in milliseconds.
+    pub steps: Vec<(String, u64)>,
+    /// Each round of memory.
+    pub rounds: Vec<RoundRecord>,
+}
+
+/// A node's part in a move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// The process is at home here: this node decided.
+    Home,
+    /// It came to stay here.
+    Host,
 }

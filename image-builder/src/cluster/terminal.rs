@@ -17,7 +17,7 @@ const SIZE: TerminalSize = TerminalSize { rows: 50, columns: 1000 };
 /// A shell on a terminal. Dropped, it is hung up.
 #[derive(Debug)]
 pub(crate) struct Terminal {
-    keys: Sender<Vec<u8>>,
+    keys: Sender<ToGuest>,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -58,7 +58,15 @@ impl Terminal {
     /// Types some keys, and returns where in the text what follows them will begin, or earlier.
     pub(crate) fn type_keys(&self, keys: &str) -> Result<usize> {
         let from = lock(&self.seen).text.len();
-        self.keys.send(keys.as_bytes().to_vec()).context("typing at the terminal")?;
+        self.keys.send(ToGuest::Input(keys.as_bytes().to_vec())).context("typing at the terminal")?;
+        Ok(from)
+    }
+
+    /// Gives it another size, as when its window is drawn larger; returns the same as for keys.
+    pub(crate) fn resize(&self, rows: u16, columns: u16) -> Result<usize> {
+        let from = lock(&self.seen).text.len();
+        let size = TerminalSize { rows, columns };
+        self.keys.send(ToGuest::Resize(size)).context("resizing the terminal")?;
         Ok(from)
     }
 
@@ -100,10 +108,10 @@ fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn relay(mut channel: Channel, typed: &Receiver<Vec<u8>>, seen: &Mutex<Seen>) -> Result<Ending, ExecError> {
+fn relay(mut channel: Channel, typed: &Receiver<ToGuest>, seen: &Mutex<Seen>) -> Result<Ending, ExecError> {
     loop {
         match typed.try_recv() {
-            Ok(keys) => channel.queue(&ToGuest::Input(keys)),
+            Ok(message) => channel.queue(&message),
             Err(TryRecvError::Empty) => {}
             // Nobody looks any more: the channel ends, and the shell is hung up.
             Err(TryRecvError::Disconnected) => return Err(ExecError::Gone),

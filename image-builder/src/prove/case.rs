@@ -95,6 +95,8 @@ pub(super) enum Step {
     Type(String),
     /// Keys are typed.
     Keys(String),
+    /// The terminal's window gets this many rows and columns.
+    Resize(u16, u16),
     /// This text is awaited, after what was typed last. What is typed appears as well.
     Expect(String),
     /// The process that this pattern finds is moved; in the run that is left alone, nothing happens.

@@ -40,6 +40,7 @@ fn go_through(case: &Case, home: &Node, others: &[String], patience: Patience) -
         match step {
             Step::Type(line) => from = terminal.type_line(line)?,
             Step::Keys(keys) => from = terminal.type_keys(keys)?,
+            Step::Resize(rows, columns) => from = terminal.resize(*rows, *columns)?,
             Step::Expect(text) => {
                 let seen = terminal.wait_for(text, from, patience.of(ANSWER));
                 seen.with_context(|| {

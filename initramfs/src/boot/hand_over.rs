@@ -24,6 +24,7 @@ pub(super) fn gather(line: &CommandLine, image: &ImageFacts, identity: &Identity
         secret: secret.map(|file| file.secret),
         root_mounted_at: uptime()?,
         seeds: line.seeds.clone(),
+        migration_lease: line.migration_lease,
         links: links::wired()?.iter().map(links::Link::facts).collect(),
     })
 }

@@ -1,5 +1,6 @@
 //! One file a verb.
 
+pub(crate) mod history;
 pub(crate) mod migrate;
 pub(crate) mod nodes;
 pub(crate) mod ps;

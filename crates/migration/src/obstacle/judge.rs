@@ -97,8 +97,11 @@ impl Ties {
         let number = *number;
         let shared = |path: &String, with: i32| Obstacle::Shared { number, path: path.clone(), with };
         match what {
-            Opened::PlainDevice | Opened::EventLoop { shared_with: None } | Opened::Pair { inside: true } => {
-            }
+            // `/dev/tty` is whatever terminal the session has, here or there.
+            Opened::PlainDevice
+            | Opened::ControllingTerminal
+            | Opened::EventLoop { shared_with: None }
+            | Opened::Pair { inside: true } => {}
             Opened::EventLoop { shared_with: Some(with) } => {
                 return Err(shared(&"an event counter".to_owned(), *with));
             }
@@ -130,7 +133,6 @@ impl Ties {
                 }
                 _ => self.terminal = Some(name.clone()),
             },
-            Opened::ControllingTerminal => return Err(Obstacle::ControllingTerminal(number)),
             Opened::Pipe { packets: true, .. } => return Err(Obstacle::Packets(number)),
             Opened::Pipe { inode, writes, .. } => {
                 let ends = self.pipes.entry(*inode).or_insert(Ends { reads: false, writes: false, number });

@@ -166,9 +166,6 @@ pub enum Obstacle {
         /// The other process.
         with: i32,
     },
-    /// The controlling terminal by its general name.
-    #[error("descriptor {0} is `/dev/tty`, which does not move yet")]
-    ControllingTerminal(i32),
     /// More than one terminal.
     #[error("it has two terminals open, `{0}` and `{1}`")]
     TwoTerminals(String, String),
@@ -205,6 +202,9 @@ pub enum Obstacle {
     /// A mapping that another node does not have.
     #[error("it has `{0}` mapped into its memory, which exists on this node only")]
     Mapping(String),
+    /// No other node could run it.
+    #[error("no other node has the same processor features and was booted from the same image")]
+    NoNode,
     /// Something unknown.
     #[error("descriptor {number} is `{what}`, which cannot move")]
     Other {
@@ -249,12 +249,12 @@ impl Obstacle {
             Self::Device { .. } => "device",
             Self::SystemV => "system_v",
             Self::SharedMemory { .. } => "shared_memory",
-            Self::ControllingTerminal(_) => "controlling_terminal",
             Self::TwoTerminals(..) => "two_terminals",
             Self::Deleted { .. } => "deleted_file",
             Self::Shared { .. } => "shared_file",
             Self::ForeignMount { .. } => "foreign_mount",
             Self::Mapping(_) => "mapping",
+            Self::NoNode => "no_node",
             Self::Other { .. } => "other",
         }
     }
@@ -278,6 +278,7 @@ impl Obstacle {
             Self::Folder(_) => Some("start it from a folder under /home or /tmp"),
             Self::Locks => Some("try again when it has released the lock"),
             Self::IoUring(_) => Some("many programs have an option to do without io_uring"),
+            Self::NoNode => Some("`brant nodes` lists them; boot PCs of one kind from one medium"),
             Self::Socket { .. } => Some("it can move once it has closed its connections"),
             _ => None,
         }

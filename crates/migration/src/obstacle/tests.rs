@@ -102,7 +102,6 @@ fn each_obstacle_of_a_descriptor_is_named() {
     let cases = [
         (Opened::Socket("internet".to_owned()), "socket"),
         (Opened::Pair { inside: false }, "local_socket"),
-        (Opened::ControllingTerminal, "controlling_terminal"),
         (Opened::Terminal("/dev/pts/2".to_owned()), "two_terminals"),
         (Opened::ForeignMount(path()), "foreign_mount"),
         (Opened::IoUring, "io_uring"),

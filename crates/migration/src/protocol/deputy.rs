@@ -5,6 +5,7 @@ use super::{FromProcess, SharedFile, ToProcess};
 use crate::session::relay::Packet;
 use crate::stream::Stream;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Who a deputy stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,8 @@ pub struct Hello {
     pub streams: Vec<Stream>,
     /// Its shared files.
     pub shared_files: Vec<SharedFile>,
+    /// The lease that home has granted its host.
+    pub lease: Duration,
     /// Whether a descriptor follows for each stream, then for each shared file. Where the daemon that had them has
     /// ended, none does, and the deputy looks among those that it was born with.
     pub descriptors: bool,

@@ -6,6 +6,7 @@
 //! A capsule outlives this daemon, and is found again by the next one. It never outlives its lease: when nothing is
 //! heard from home for that long, it ends.
 
+mod arrival;
 pub mod capsule;
 mod departure;
 mod flat;
@@ -15,6 +16,7 @@ mod meter;
 mod place;
 mod stay;
 mod stays;
+mod work;
 
 pub use stays::Stays;
 

@@ -2,15 +2,16 @@
 //!
 //! The machine and its states are drawn in [`brant_migration::session::host`].
 
-use super::capsule::{self, Capsule};
+use super::arrival::Arrival;
+use super::capsule::Capsule;
 use super::meter::Meter;
-use super::{departure, homes, place};
+use super::{departure, place, work};
 use crate::clock::{self, TICK};
 use crate::fault::Place;
 use crate::home::Daemon;
 use crate::outlet::Outlet;
 use anyhow::Result;
-use brant_migration::protocol::{FromCapsule, Offer, Refusal, SessionId, ToCapsule, ToHome, ToHost};
+use brant_migration::protocol::{FromCapsule, Offer, SessionId, ToCapsule, ToHome, ToHost};
 use brant_migration::session::host::{self, Action, Host, Work};
 use brant_migration::session::letter::{FromHome, Letter};
 use brant_migration::session::{Ticket, Why};
@@ -50,6 +51,7 @@ struct Stay {
     awaited: Option<(Ticket, Work)>,
     preparing: Option<JoinHandle<()>>,
     meter: Option<Meter>,
+    arrival: Arrival,
     /// What the capsule has said of its end.
     last_word: Why,
     events: Receiver<Event>,
@@ -80,6 +82,7 @@ pub(super) fn begin(daemon: &Daemon, letter: Letter<FromHome>, offer: Offer, lin
             awaited: None,
             preparing: None,
             meter: None,
+            arrival: Arrival::begin(),
             last_word: Why::CapsuleEnded,
             events,
             inbox,
@@ -117,6 +120,7 @@ pub(super) fn find(daemon: &Daemon, session: SessionId, offer: Offer) -> Result<
             awaited: None,
             preparing: None,
             meter,
+            arrival: Arrival::begin(),
             last_word: Why::CapsuleEnded,
             events,
             inbox,
@@ -176,10 +180,13 @@ impl Stay {
                     self.tell(host::Event::CapsuleEnded(self.last_word.clone()));
                 }
             }
-            Event::Image(Ok(())) => match Place::Received.pass() {
-                Ok(()) => self.tell(host::Event::ImageArrived),
-                Err(error) => self.tell(host::Event::ImageLost(failed(error))),
-            },
+            Event::Image(Ok(())) => {
+                self.arrival.step("received");
+                self.tell(match Place::Received.pass() {
+                    Ok(()) => host::Event::ImageArrived,
+                    Err(error) => host::Event::ImageLost(failed(error)),
+                });
+            }
             Event::Image(Err(why)) => self.tell(host::Event::ImageLost(why)),
             Event::Prepared(ticket, prepared) => self.prepared(ticket, prepared),
             Event::Worked(ticket, outcome) => self.worked(ticket, outcome),
@@ -192,6 +199,7 @@ impl Stay {
             return;
         }
         let outcome = prepared.and_then(|capsule| {
+            self.arrival.step("prepared");
             self.capsule = Some(capsule);
             self.daemon.stays.open_desk(&self.offer);
             Place::Accepted.pass().map_err(failed)
@@ -208,11 +216,14 @@ impl Stay {
             }
             FromCapsule::Held => {
                 self.daemon.registry.begin(self.offer.session, super::shown(&self.daemon, &self.offer));
+                self.arrival.step("restored");
                 let passed = Place::Held.pass();
                 self.capsule_worked(Work::Restore, passed.map_err(failed));
             }
             FromCapsule::Runs => {
                 self.meter = self.capsule.as_ref().map(Meter::start);
+                self.arrival.step("released");
+                self.arrival.remember(&self.daemon.node.boot.host_name, &self.offer);
                 let passed = Place::Released.pass();
                 self.capsule_worked(Work::Release, passed.map_err(failed));
             }
@@ -282,7 +293,7 @@ impl Stay {
                 let (daemon, offer, inbox) = (self.daemon.clone(), self.offer.clone(), self.inbox.clone());
                 self.awaited = Some((ticket, work));
                 self.preparing =
-                    self.apart(move || Event::Prepared(ticket, prepare(&daemon, &offer, &inbox)));
+                    self.apart(move || Event::Prepared(ticket, work::prepare(&daemon, &offer, &inbox)));
             }
             Work::Restore => self.ask_capsule(ticket, work, &ToCapsule::Restore),
             Work::Release => self.ask_capsule(ticket, work, &ToCapsule::Release),
@@ -308,7 +319,7 @@ impl Stay {
                 self.apart(move || {
                     // What is still being made would else be left.
                     let _panicked = preparing.map(JoinHandle::join);
-                    Event::Worked(ticket, clear(&daemon, &offer, capsule).map_err(failed))
+                    Event::Worked(ticket, work::clear(&daemon, &offer, capsule).map_err(failed))
                 });
             }
         }
@@ -354,40 +365,6 @@ impl Stay {
             link.say_if_room(&ToHome::Used { cpu_micros, memory_kib: capsule.memory_kib() });
         }
     }
-}
-
-/// Judges the offer, and makes all that does not depend on the image.
-fn prepare(daemon: &Daemon, offer: &Offer, inbox: &Sender<Event>) -> Result<Capsule, Why> {
-    let refuse = |refusal: Refusal| {
-        tracing::info!(%refusal, comm = %offer.comm, "refused a process");
-        Why::Refused(refusal)
-    };
-    let home = super::consider(daemon, offer).map_err(refuse)?;
-    let root = homes::root_of(&home).map_err(|error| refuse(Refusal::Files(format!("{error:#}"))))?;
-    let stand = || {
-        place::make(offer)?;
-        Capsule::start(offer, &root, inbox)
-    };
-    stand().map_err(|error| refuse(Refusal::Capsule(format!("{error:#}"))))
-}
-
-/// Ends the capsule and removes everything of the stay.
-fn clear(daemon: &Daemon, offer: &Offer, capsule: Option<Capsule>) -> Result<()> {
-    daemon.stays.close_desk(offer.session);
-    if let Err(error) = capsule::end(offer.session) {
-        if daemon.node.is_alive(offer.home) {
-            return Err(error);
-        }
-        // Somebody in there waits for the files of a home that has died.
-        homes::abandon(offer.home);
-        capsule::end(offer.session)?;
-    }
-    drop(capsule);
-    place::clear(offer.session)?;
-    if !daemon.node.is_alive(offer.home) {
-        homes::abandon(offer.home);
-    }
-    Ok(())
 }
 
 fn failed(error: anyhow::Error) -> Why {

@@ -62,6 +62,7 @@ impl Image {
             criu = criu.arg("--track-mem");
         }
         let streamed = self.stream(criu, link, true)?;
+        criu::cut_terminals_off(&self.current())?;
         let eager = stack_pages(group);
         image::send(link, &ImagePart::LastRoundOver { eager })?;
         Ok(streamed)

@@ -122,6 +122,7 @@ pub(crate) fn dump(
     criu::dump(pid, folder, Path::new(&group)).run().map_err(|error| {
         anyhow::Error::from(error).context(format!("CRIU says: {}", criu::errors(&folder.join("dump.log"))))
     })?;
+    criu::cut_terminals_off(folder)?;
     let accounts = streams.accounts();
     let departed = Departed { lay_in_pipes: pipes.read_inward()?, on_the_way: streams.take_unwritten() };
     let luggage = Luggage {

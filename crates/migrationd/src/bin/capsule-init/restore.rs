@@ -9,10 +9,12 @@ use crate::root;
 use crate::streams::ProcessEnds;
 use crate::terminal::Terminal;
 use anyhow::{Context, Result, bail};
+use brant_migration::tty_info::CONTROLLING_TERMINAL;
 use brant_sys::child::{Running, Tool};
 use brant_sys::memory;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
@@ -22,6 +24,8 @@ const LAZY_FROM: u64 = 8 << 20;
 const START: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
 /// The number of the descriptor at which it says that it has started, in it.
 const READY: i32 = 9;
+/// The number of the controlling terminal's descriptor in CRIU.
+const TERMINAL: i32 = 199;
 /// A huge page, bytes.
 const HUGE: u64 = 2 << 20;
 
@@ -55,6 +59,12 @@ pub(crate) fn start(terminal: &Terminal, ends: ProcessEnds) -> Result<Restore> {
     if filler.is_some() {
         criu = criu.arg("--lazy-pages");
     }
+    // It is there for those that have it open by this name; CRIU leaves it alone where nobody has.
+    let controlling =
+        File::options().read(true).write(true).open("/dev/tty").context("opening the terminal")?;
+    criu = criu
+        .args(["--inherit-fd".to_owned(), format!("fd[{TERMINAL}]:{CONTROLLING_TERMINAL}")])
+        .keep(TERMINAL, controlling.into());
     let criu = ends.give_to(criu).spawn().context("starting CRIU")?;
     Ok(Restore { criu, filler })
 }

@@ -72,7 +72,25 @@ pub(crate) fn named_memory(setup: &Setup) -> Result<()> {
             std::fs::set_permissions(&to, std::fs::Permissions::from_mode(memory.mode))?;
             std::fs::remove_file(&from)
         };
-        make().with_context(|| format!("making the shared memory `{}`", memory.name))?;
+        if from.exists() {
+            make().with_context(|| format!("making the shared memory `{}`", memory.name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Shared memory with a name goes along when the process moves on: it stands still, and nobody else uses it.
+pub(crate) fn pack_named_memory(all: &[NamedMemory]) -> Result<()> {
+    for (number, memory) in all.iter().enumerate() {
+        let from = Path::new("/dev/shm").join(&memory.name);
+        let to = Path::new(DEPARTURE).join(NamedMemory::file_name(number));
+        match std::fs::copy(&from, &to) {
+            // It has removed the name since; what it has mapped is in the image.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            outcome => {
+                outcome.with_context(|| format!("packing the shared memory `{}`", memory.name))?;
+            }
+        }
     }
     Ok(())
 }

@@ -5,7 +5,8 @@ use anyhow::{Context, Result};
 use brant_migration::protocol::Size;
 use brant_sys::namespace::take_terminal;
 use brant_sys::pty::{Pty, WindowSize, set_window_size};
-use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
+use rustix::process::Pid;
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr, tcsetpgrp};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -80,6 +81,13 @@ impl Terminal {
             modes.special_codes[SpecialCodeIndex::VEOF] = END_OF_FILE;
         }
         tcsetattr(&self.master, OptionalActions::Now, &modes).context("making the terminal transparent")
+    }
+
+    /// Makes this group the one that may read from it. Whether it may at home is the deputy's business; CRIU sees to it
+    /// only for those that have the terminal open by its own name.
+    pub(crate) fn give_foreground(&self, group: i32) -> Result<()> {
+        let (Some(slave), Some(group)) = (&self.slave, Pid::from_raw(group)) else { return Ok(()) };
+        tcsetpgrp(slave, group).context("giving the terminal to the process's group")
     }
 
     /// Gives it another size; the process gets `SIGWINCH`.

@@ -26,12 +26,14 @@ pub(crate) struct Door {
     outbox: Outbox,
     /// When it went away.
     alone_since: Time,
+    settings: Settings,
 }
 
 impl Door {
     /// The way for who stands for this process.
     pub(crate) fn of(pid: i32) -> Self {
-        Self { pid, daemon: None, outbox: Outbox::default(), alone_since: clock::now() }
+        let (outbox, alone_since, settings) = (Outbox::default(), clock::now(), Settings::default());
+        Self { pid, daemon: None, outbox, alone_since, settings }
     }
 
     /// Comes for the first time, and is told and given what there is; however often it takes.
@@ -50,6 +52,7 @@ impl Door {
             if let Ok((hello, daemon)) = greeted {
                 let ends = ends::take(&daemon, &hello, inherited, terminal)?;
                 self.daemon = Some(daemon);
+                self.settings = clock::settings(hello.lease);
                 return Ok((hello, ends));
             }
             self.give_up_if_late()?;
@@ -131,7 +134,7 @@ impl Door {
     }
 
     fn give_up_if_late(&self) -> io::Result<()> {
-        if lease::daemon_given_up(self.alone_since, clock::now(), &Settings::default()) {
+        if lease::daemon_given_up(self.alone_since, clock::now(), &self.settings) {
             return Err(io::Error::other("migrationd is gone, and does not come back"));
         }
         Ok(())

@@ -188,7 +188,7 @@ impl Keeper {
         let pid = self.offer.pid;
         match answer {
             Ok(_) => {
-                let record = journey.arrive(pid);
+                let record = journey.arrive(&self.view);
                 let (to, frozen_ms, bytes) = (&record.to, record.frozen_ms, record.bytes);
                 tracing::info!(pid, %to, frozen_ms, bytes, steps = ?record.steps, "a process has moved");
                 self.show(|view| {
@@ -198,7 +198,7 @@ impl Keeper {
                 });
                 self.rewrite_entry();
             }
-            Err(why) => journey.stay(why),
+            Err(why) => journey.stay(&self.view, why),
         }
     }
 }

@@ -17,12 +17,13 @@ use brant_migration::session::home::{Action, Found, Home, Record, Stay};
 use brant_sys::pty::window_size;
 use brant_types::migration::{ProcessState, ProcessView};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 /// Keeps a process that is to move for the first time, until it has ended or runs here as before.
 pub(in crate::home) fn begin(daemon: &Daemon, pid: i32, wish: Wish) {
     match prepare(daemon, pid, &wish) {
         Ok((mut keeper, first)) => {
-            keeper.journey = Some(Journey::begin(wish));
+            keeper.journey = Some(Journey::begin(wish, &keeper.view));
             keeper.keep(first);
         }
         Err(stayed) => {
@@ -56,6 +57,7 @@ fn prepare(daemon: &Daemon, pid: i32, wish: &Wish) -> Result<(Keeper, Vec<Action
         pending: 0,
         streams: offer.streams.clone(),
         shared_files: offer.shared_files.clone(),
+        lease: offer.lease,
         descriptors: false,
     };
     let parts =
@@ -162,8 +164,14 @@ fn offer(daemon: &Daemon, migratable: &Migratable, summary: &Summary) -> Result<
         shared_files: migratable.shared_files.clone(),
         named_memory: memory::describe(&migratable.named_memory)?,
         stopped: migratable.stopped,
-        lease: Settings::default().lease,
+        lease: lease(daemon),
     })
+}
+
+/// What this node was booted with, or the usual.
+fn lease(daemon: &Daemon) -> Duration {
+    let seconds = daemon.node.boot.migration_lease;
+    seconds.map_or(Settings::default().lease, |seconds| Duration::from_secs(seconds.into()))
 }
 
 fn view(daemon: &Daemon, pid: i32, summary: &Summary) -> ProcessView {

@@ -1,15 +1,17 @@
 //! One move, as it is remembered: what the time went into.
 
+use crate::history;
 use crate::home::{Stayed, Wish, precopy};
 use brant_migration::rounds::Round;
 use brant_migration::session::Why;
-use brant_types::migration::MoveRecord;
+use brant_types::migration::{MoveRecord, Part, PastMove, ProcessView};
 use std::time::Instant;
 
 /// A move under way, and who wants it.
 #[derive(Debug)]
 pub(super) struct Journey {
     wish: Wish,
+    from: String,
     last: Instant,
     frozen: Option<Instant>,
     steps: Vec<(String, u64)>,
@@ -20,9 +22,10 @@ pub(super) struct Journey {
 }
 
 impl Journey {
-    pub(super) fn begin(wish: Wish) -> Self {
-        let (rounds, steps) = (Vec::new(), Vec::new());
-        Self { wish, last: Instant::now(), frozen: None, steps, rounds, bytes: 0, stayed: None }
+    /// It begins where the process runs now.
+    pub(super) fn begin(wish: Wish, view: &ProcessView) -> Self {
+        let (rounds, steps, from) = (Vec::new(), Vec::new(), view.node.clone());
+        Self { wish, from, last: Instant::now(), frozen: None, steps, rounds, bytes: 0, stayed: None }
     }
 
     /// The name of the node that it goes to.
@@ -56,8 +59,10 @@ impl Journey {
     }
 
     /// It runs there; whoever wanted that is told.
-    pub(super) fn arrive(mut self, pid: i32) -> MoveRecord {
+    pub(super) fn arrive(mut self, view: &ProcessView) -> MoveRecord {
         self.step("resumed");
+        let pid = view.pid;
+        self.remember(view, None);
         let Wish { to, by, answer } = self.wish;
         let record = MoveRecord {
             pid,
@@ -74,14 +79,36 @@ impl Journey {
     }
 
     /// It stays; whoever wanted it to move is told why.
-    pub(super) fn stay(self, why: Why) {
+    pub(super) fn stay(mut self, view: &ProcessView, why: Why) {
         let node = self.wish.to.name.clone();
-        let stayed = self.stayed.unwrap_or_else(|| match why {
+        let stayed = self.stayed.take().unwrap_or_else(|| match why {
             Why::Refused(refusal) => Stayed::Refused { node: node.clone(), refusal },
             why => Stayed::CalledOff { node: node.clone(), why },
         });
-        tracing::info!(to = %node, "a process stayed: {}", stayed.for_owner().message);
+        let message = stayed.for_owner().message;
+        tracing::info!(to = %node, "a process stayed: {message}");
+        self.remember(view, Some(message));
         let _nobody_waits = self.wish.answer.send(Err(stayed));
+    }
+}
+
+impl Journey {
+    fn remember(&self, view: &ProcessView, stayed: Option<String>) {
+        history::add(&PastMove {
+            at: history::now(),
+            pid: view.pid,
+            comm: view.comm.clone(),
+            uid: view.uid,
+            home: view.home.clone(),
+            part: Part::Home,
+            from: Some(self.from.clone()),
+            to: self.wish.to.name.clone(),
+            stayed,
+            frozen_ms: self.frozen.map(|frozen| millis(frozen.elapsed())),
+            bytes: Some(self.bytes),
+            steps: self.steps.clone(),
+            rounds: self.rounds.iter().map(precopy::record).collect(),
+        });
     }
 }
 

@@ -220,7 +220,7 @@ impl Keeper {
             let _nobody_waits = wish.answer.send(Err(Stayed::Busy(self.offer.pid)));
             return;
         }
-        self.journey = Some(Journey::begin(wish));
+        self.journey = Some(Journey::begin(wish, &self.view));
         self.perform(out);
     }
 

@@ -71,7 +71,7 @@ fn begin(setup: &Setup, way: &mut Option<Control>) -> Result<Capsule> {
         criu,
         filler,
         departs_when_filled: false,
-        has_named_memory: !setup.named_memory.is_empty(),
+        named_memory: setup.named_memory.clone(),
         stage: Stage::Restoring,
         end: None,
         is_stopped: told.stopped,

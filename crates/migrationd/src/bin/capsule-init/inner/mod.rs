@@ -28,7 +28,7 @@ use crate::offsets::Offsets;
 use crate::streams::{OnDemand, Pipes};
 use crate::terminal::Terminal;
 use anyhow::{Context, Result, bail};
-use brant_migration::protocol::{End, FromCapsule, FromProcess};
+use brant_migration::protocol::{End, FromCapsule, FromProcess, NamedMemory};
 use brant_migration::session::host::Found;
 use brant_migration::session::lease::Lease;
 use brant_migration::session::relay;
@@ -73,7 +73,7 @@ struct Capsule {
     criu: Running,
     filler: Option<Running>,
     departs_when_filled: bool,
-    has_named_memory: bool,
+    named_memory: Vec<NamedMemory>,
     stage: Stage,
     end: Option<End>,
     is_stopped: bool,
@@ -186,6 +186,7 @@ impl Capsule {
     fn hold(&mut self) -> Result<()> {
         let (criu, _) = self.hook.accept().context("taking CRIU's hook")?;
         self.terminal.make_transparent()?;
+        self.terminal.give_foreground(members::group_of(self.pid).unwrap_or(self.pid))?;
         self.offsets.take_hold()?;
         self.stage = Stage::Held(criu);
         self.control.say(&FromCapsule::Held)

@@ -3,6 +3,7 @@
 use super::{Capsule, Stage};
 use crate::departure::{self, Told};
 use crate::members;
+use crate::root;
 use crate::streams::OnDemand;
 use anyhow::{Context, Result, bail};
 use brant_migration::protocol::{FromCapsule, FromProcess, ToCapsule, ToProcess};
@@ -104,10 +105,6 @@ impl Capsule {
         if !matches!(self.stage, Stage::Running) || self.end.is_some() {
             return self.control.say(&FromCapsule::CannotDepart("it is just ending".to_owned()));
         }
-        if self.has_named_memory {
-            let why = "shared memory with a name moves once only";
-            return self.control.say(&FromCapsule::CannotDepart(why.to_owned()));
-        }
         let dumped = departure::freeze().and_then(|()| {
             for word in self.streams.drain() {
                 self.words.say(FromProcess::Stream(word));
@@ -117,6 +114,7 @@ impl Capsule {
             // What it is told next, it is told where it goes on.
             let told = Told { stopped: self.is_stopped, ..self.told };
             let words = self.words.for_the_image();
+            root::pack_named_memory(&self.named_memory)?;
             departure::dump(self.pid, &mut self.streams, &self.pipes, words, asked, told)
         });
         match dumped {
