@@ -19,7 +19,7 @@ pub(super) fn run(case: &Case, home: &Node, others: &[String], patience: Patienc
         return Ok(Outcome::Wrong(format!("{error:#}")));
     }
     Ok(match go_through(case, home, others, patience) {
-        Ok(frozen) => Outcome::Equal { frozen },
+        Ok(frozen) => Outcome::Equal { frozen, wanted: None },
         Err(error) => Outcome::Wrong(format!("{error:#}")),
     })
 }

@@ -43,6 +43,8 @@ pub struct ProcessFacts {
     pub tracer: i32,
     /// Whether a seccomp filter is on.
     pub seccomp: bool,
+    /// Whether it can never gain privileges again, which is what a program needs to confine itself with Landlock.
+    pub no_new_privileges: bool,
     /// Effective capabilities.
     pub capabilities: u64,
     /// Whether all its namespaces are the node's own.
@@ -177,6 +179,8 @@ pub enum Mapping {
         /// The process.
         with: i32,
     },
+    /// Memory under `/dev/shm` that has another name than the one it was made under.
+    Renamed(String),
     /// Shared memory with a name under `/dev/shm` that only the tree uses.
     Named(String),
     /// A file on a mount that a capsule does not have.

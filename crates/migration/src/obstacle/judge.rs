@@ -43,6 +43,7 @@ pub fn judge(facts: &TreeFacts) -> Result<Migratable, Obstacle> {
         streams,
         named_memory: ties.named_memory.into_iter().collect(),
         shared_files: ties.shared_files,
+        named_pipes: ties.named_pipes.into_iter().collect(),
         stopped: facts.members.first().is_some_and(|leader| leader.stopped),
     })
 }
@@ -63,6 +64,8 @@ fn judge_process(facts: &ProcessFacts, leads: bool) -> Result<(), Obstacle> {
     refuse(facts.stopped && !leads, Obstacle::Stopped)?;
     refuse(facts.tracer != 0, Obstacle::Traced(facts.tracer))?;
     refuse(facts.seccomp, Obstacle::Seccomp)?;
+    // Whether it did is not to be seen; a dump would fail, or the confinement would be gone where it goes on.
+    refuse(facts.no_new_privileges, Obstacle::Landlock)?;
     refuse(facts.capabilities != 0, Obstacle::Capabilities)?;
     refuse(!facts.own_namespaces, Obstacle::Namespaces)?;
     refuse(!facts.own_root, Obstacle::ChangedRoot)?;
@@ -80,6 +83,7 @@ struct Ties {
     named_memory: BTreeSet<String>,
     open_memory: BTreeMap<String, i32>,
     shared_files: Vec<SharedFile>,
+    named_pipes: BTreeSet<String>,
     /// Each file, and whose open file it is where others write to it meanwhile.
     files: BTreeMap<String, Option<(i32, i32)>>,
     /// Which ends of each pipe the members hold: reading, writing; and the first descriptor seen.
@@ -123,7 +127,9 @@ impl Ties {
                 }
             }
             Opened::File { path, .. } => self.note_use(path, None, number)?,
-            Opened::Fifo { .. } => {}
+            Opened::Fifo { path, .. } => {
+                self.named_pipes.insert(path.clone());
+            }
             Opened::Memory { path, .. } => {
                 self.open_memory.insert(path.clone(), number);
             }
@@ -155,6 +161,7 @@ impl Ties {
             Mapping::SystemV => Err(Obstacle::SystemV),
             Mapping::Shared { path, with } => Err(Obstacle::SharedMemory { path: path.clone(), with: *with }),
             Mapping::ForeignMount(path) => Err(Obstacle::Mapping(path.clone())),
+            Mapping::Renamed(path) => Err(Obstacle::Renamed(path.clone())),
             Mapping::Named(path) => self.keep_memory(path),
         }
     }

@@ -26,6 +26,8 @@ pub struct Migratable {
     pub named_memory: Vec<String>,
     /// Open files whose offset belongs to waiting ancestors, too.
     pub shared_files: Vec<SharedFile>,
+    /// Pipes with a name that only they have open.
+    pub named_pipes: Vec<String>,
     /// Whether a signal has stopped it (Ctrl-Z).
     pub stopped: bool,
 }
@@ -41,6 +43,7 @@ impl Migratable {
         self.streams == offered.streams
             && self.named_memory == offered.named_memory
             && self.shared_files == offered.shared_files
+            && self.named_pipes == offered.named_pipes
     }
 }
 
@@ -99,6 +102,11 @@ pub enum Obstacle {
     /// It has a seccomp filter.
     #[error("it has confined itself with a seccomp filter")]
     Seccomp,
+    /// It may have confined itself with Landlock.
+    #[error(
+        "it has given up privileges for good (no_new_privs), as programs do that confine themselves with Landlock"
+    )]
+    Landlock,
     /// It has capabilities.
     #[error("it has special capabilities")]
     Capabilities,
@@ -202,6 +210,9 @@ pub enum Obstacle {
     /// A mapping that another node does not have.
     #[error("it has `{0}` mapped into its memory, which exists on this node only")]
     Mapping(String),
+    /// Memory that was made under one name and is known by another, as POSIX semaphores are.
+    #[error("it uses a semaphore with a name, or other memory of this kind (`{0}`)")]
+    Renamed(String),
     /// No other node could run it.
     #[error("no other node has the same processor features and was booted from the same image")]
     NoNode,
@@ -234,6 +245,7 @@ impl Obstacle {
             Self::Folder(_) => "folder",
             Self::Traced(_) => "traced",
             Self::Seccomp => "seccomp",
+            Self::Landlock => "landlock",
             Self::Capabilities => "capabilities",
             Self::Namespaces => "namespaces",
             Self::Narrow => "32_bit",
@@ -254,6 +266,7 @@ impl Obstacle {
             Self::Shared { .. } => "shared_file",
             Self::ForeignMount { .. } => "foreign_mount",
             Self::Mapping(_) => "mapping",
+            Self::Renamed(_) => "named_semaphore",
             Self::NoNode => "no_node",
             Self::Other { .. } => "other",
         }

@@ -20,6 +20,7 @@ fn plain(pid: i32) -> ProcessFacts {
         stopped: false,
         tracer: 0,
         seccomp: false,
+        no_new_privileges: false,
         capabilities: 0,
         own_namespaces: true,
         wide: true,
@@ -68,7 +69,7 @@ fn a_plain_job_of_a_shell_can_move() {
 #[test]
 fn each_obstacle_of_the_process_is_named() {
     type Spoil = fn(&mut ProcessFacts);
-    let cases: [(Spoil, &str); 17] = [
+    let cases: [(Spoil, &str); 18] = [
         (|f| f.zombie = true, "zombie"),
         (|f| f.away = true, "away"),
         (|f| f.guest = true, "guest"),
@@ -78,6 +79,7 @@ fn each_obstacle_of_the_process_is_named() {
         (|f| f.first_thread_gone = true, "first_thread_gone"),
         (|f| f.tracer = 9, "traced"),
         (|f| f.seccomp = true, "seccomp"),
+        (|f| f.no_new_privileges = true, "landlock"),
         (|f| f.capabilities = 1, "capabilities"),
         (|f| f.own_namespaces = false, "namespaces"),
         (|f| f.own_root = false, "changed_root"),
@@ -128,12 +130,20 @@ fn each_obstacle_of_a_mapping_is_named() {
         (Mapping::SystemV, "system_v"),
         (Mapping::Shared { path: "/memfd:x".to_owned(), with: 7 }, "shared_memory"),
         (Mapping::ForeignMount("/run/x".to_owned()), "mapping"),
+        (Mapping::Renamed("/dev/shm/x (deleted)".to_owned()), "named_semaphore"),
     ];
     for (mapping, name) in cases {
         let mut facts = plain(500);
         facts.mappings.push(mapping);
         assert_eq!(judge(&alone(facts)).unwrap_err().name(), name);
     }
+}
+
+#[test]
+fn a_pipe_with_a_name_that_only_the_tree_has_open_is_told_to_the_target() {
+    let fifo = Opened::Fifo { path: "/tmp/jobs".to_owned(), shared_with: None };
+    let migratable = judge(&alone(with(&[fifo.clone(), fifo]))).unwrap();
+    assert_eq!(migratable.named_pipes, ["/tmp/jobs"]);
 }
 
 #[test]

@@ -96,6 +96,8 @@ pub struct Offer {
     pub named_memory: Vec<NamedMemory>,
     /// Open files whose offset is awaited at home.
     pub shared_files: Vec<SharedFile>,
+    /// Pipes with a name, by their paths.
+    pub named_pipes: Vec<String>,
     /// Whether a signal has stopped it (Ctrl-Z), so that it comes stopped.
     pub stopped: bool,
     /// The lease that home grants.

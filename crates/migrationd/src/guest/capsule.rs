@@ -60,6 +60,8 @@ pub struct Setup {
     pub named_memory: Vec<NamedMemory>,
     /// Open files whose offset is awaited at home.
     pub shared_files: Vec<SharedFile>,
+    /// Pipes with a name.
+    pub named_pipes: Vec<String>,
     /// Whether the process comes stopped.
     pub stopped: bool,
     /// How long it may go on without hearing from home.
@@ -126,6 +128,7 @@ impl Capsule {
             streams: offer.streams.clone(),
             named_memory: offer.named_memory.clone(),
             shared_files: offer.shared_files.clone(),
+            named_pipes: offer.named_pipes.clone(),
             stopped: offer.stopped,
             lease: offer.lease,
         };

@@ -44,6 +44,7 @@ pub(super) fn on_foreign_mount(path: &str) -> bool {
 
 /// One line of `/proc/PID/maps`.
 struct Line<'a> {
+    range: &'a str,
     shared: bool,
     writable: bool,
     /// Device and inode, as they stand there.
@@ -54,11 +55,12 @@ struct Line<'a> {
 impl<'a> Line<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let mut fields = line.splitn(6, ' ');
-        let (_range, permissions, _offset) = (fields.next()?, fields.next()?, fields.next()?);
+        let (range, permissions, _offset) = (fields.next()?, fields.next()?, fields.next()?);
         let file = (fields.next()?, fields.next()?);
         let path = fields.next().unwrap_or_default().trim_start();
         let permissions = permissions.as_bytes();
         Some(Self {
+            range,
             shared: permissions.get(3) == Some(&b's'),
             writable: permissions.get(1) == Some(&b'w'),
             file,
@@ -75,7 +77,7 @@ pub(super) fn mappings(pid: i32, user: u32, holders: &Holders) -> Vec<Mapping> {
         let mapping = if line.path.starts_with("/SYSV") {
             Some(Mapping::SystemV)
         } else if line.shared && (line.writable || is_memory_file(line.path)) {
-            shared(&line, user, holders)
+            shared(&line, pid, user, holders)
         } else if !line.path.starts_with('[') && !is_memory_file(line.path) && on_foreign_mount(line.path) {
             let anonymous = line.path == "/dev/zero (deleted)" || line.path == "/dev/zero";
             (!anonymous).then(|| Mapping::ForeignMount(line.path.to_owned()))
@@ -88,7 +90,7 @@ pub(super) fn mappings(pid: i32, user: u32, holders: &Holders) -> Vec<Mapping> {
 }
 
 /// Shared memory is no obstacle where all who share it move.
-fn shared(line: &Line<'_>, user: u32, holders: &Holders) -> Option<Mapping> {
+fn shared(line: &Line<'_>, pid: i32, user: u32, holders: &Holders) -> Option<Mapping> {
     let mapped_by = processes().filter(|pid| !holders.is_member(*pid)).find(|pid| {
         let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
         maps.lines().filter_map(Line::parse).any(|other| other.shared && other.file == line.file)
@@ -97,7 +99,12 @@ fn shared(line: &Line<'_>, user: u32, holders: &Holders) -> Option<Mapping> {
     if let Some(with) = with {
         return Some(Mapping::Shared { path: line.path.to_owned(), with });
     }
-    let named = line.path.starts_with("/dev/shm/") && !line.path.ends_with(" (deleted)");
+    if line.path.starts_with("/dev/shm/") && line.path.ends_with(" (deleted)") {
+        // A semaphore is made under a name of its own, and then gets the one that it is known by.
+        let file = fs::metadata(format!("/proc/{pid}/map_files/{}", line.range));
+        return file.is_ok_and(|file| file.nlink() > 0).then(|| Mapping::Renamed(line.path.to_owned()));
+    }
+    let named = line.path.starts_with("/dev/shm/");
     if named {
         // It is removed here when it moves, so it has to be the owner's own; and it moves while the process stands still.
         let fits = fs::metadata(line.path).is_ok_and(|meta| meta.uid() == user && meta.len() <= MOST_NAMED);

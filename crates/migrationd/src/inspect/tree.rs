@@ -84,6 +84,7 @@ fn process(pid: i32, looker: &Looker<'_>, holders: &Holders) -> Option<ProcessFa
         stopped: stat.state == 'T',
         tracer: i32::try_from(one("TracerPid")).unwrap_or(0),
         seccomp: one("Seccomp") == 2,
+        no_new_privileges: one("NoNewPrivs") == 1,
         capabilities: hexadecimal(&status, "CapEff").unwrap_or(0),
         own_namespaces: first_ended || own_namespaces(pid),
         wide: first_ended || is_wide(pid),

@@ -79,6 +79,16 @@ pub(crate) fn named_memory(setup: &Setup) -> Result<()> {
     Ok(())
 }
 
+/// Has this node's kernel ask home what these pipes are. It is told of files when it opens them, but opens a pipe only
+/// when it knows already that it is one (the server answers EIO else, Linux 6.12).
+pub(crate) fn know_pipes(paths: &[String]) {
+    for path in paths {
+        if let Err(error) = std::fs::symlink_metadata(path) {
+            eprintln!("capsule-init: looking at the pipe `{path}`: {error}");
+        }
+    }
+}
+
 /// Shared memory with a name goes along when the process moves on: it stands still, and nobody else uses it.
 pub(crate) fn pack_named_memory(all: &[NamedMemory]) -> Result<()> {
     for (number, memory) in all.iter().enumerate() {

@@ -163,6 +163,7 @@ fn offer(daemon: &Daemon, migratable: &Migratable, summary: &Summary) -> Result<
         streams: migratable.streams.clone(),
         shared_files: migratable.shared_files.clone(),
         named_memory: memory::describe(&migratable.named_memory)?,
+        named_pipes: migratable.named_pipes.clone(),
         stopped: migratable.stopped,
         lease: lease(daemon),
     })

@@ -48,6 +48,7 @@ fn begin(setup: &Setup, way: &mut Option<Control>) -> Result<Capsule> {
     control.say_at_once(&FromCapsule::Prepared);
     wait_for_image(control, &mut lease)?;
     root::named_memory(setup)?;
+    root::know_pipes(&setup.named_pipes);
     let luggage = Luggage::unpack(Path::new(root::IMAGES))?;
     let Made { streams, ends, on_demand, pipes } =
         streams::make(&setup.streams, setup.user, terminal.output()?, luggage.as_ref())?;
