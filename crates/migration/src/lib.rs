@@ -2,11 +2,16 @@
 //! goes, and what the nodes say to each other meanwhile.
 
 pub mod balancer;
+pub mod criu_request;
+#[cfg(test)]
+#[path = "../../../fuzz/damage.rs"]
+mod damage;
 pub mod flat;
 pub mod frame;
 pub mod obstacle;
 pub mod page_server;
 pub mod pagemap;
+mod protobuf;
 pub mod protocol;
 pub mod rounds;
 pub mod session;

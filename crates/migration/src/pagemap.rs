@@ -10,6 +10,7 @@
 //!
 //! Only what CRIU 4.1.1 reads is written; later versions take these files as well.
 
+use crate::protobuf::number;
 use serde::{Deserialize, Serialize};
 
 /// Bytes in a page.
@@ -81,17 +82,6 @@ fn record(file: &mut Vec<u8>, message: &[u8]) {
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
     file.extend(length.to_le_bytes());
     file.extend(message);
-}
-
-/// One field of a protobuf message: its number and kind (0, a number), then seven bits a byte, lowest first.
-fn number(message: &mut Vec<u8>, field: u8, value: u64) {
-    message.push(field << 3);
-    let mut left = value;
-    while left > 0x7f {
-        message.push((left & 0x7f) as u8 | 0x80);
-        left >>= 7;
-    }
-    message.push(left as u8);
 }
 
 #[cfg(test)]

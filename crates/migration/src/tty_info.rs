@@ -9,6 +9,8 @@
 //!
 //! Only these fields are looked at, and all others are kept as they are (CRIU 4.1.1, `images/tty.proto`).
 
+use crate::protobuf::{self, Field, Value};
+
 /// The name by which a restore gives the process its `/dev/tty` (`--inherit-fd`).
 pub const CONTROLLING_TERMINAL: &str = "tty[500:1]";
 
@@ -44,87 +46,26 @@ pub fn cut_off(image: &[u8]) -> Result<Vec<u8>, Damaged> {
 }
 
 fn cut_off_one(message: &[u8]) -> Result<Vec<u8>, Damaged> {
-    let fields = fields(message)?;
-    let is_external = fields.iter().any(|field| field.number == TYPE && field.value == Some(EXTERNAL));
-    if !is_external {
+    let fields = protobuf::fields(message).map_err(|_| Damaged)?;
+    let is_external = |field: &Field<'_>| field.number == TYPE && field.value == Value::Number(EXTERNAL);
+    if !fields.iter().any(is_external) {
         return Ok(message.to_vec());
     }
     let mut changed = Vec::new();
     for field in fields {
-        let value = match field.number {
-            SESSION | GROUP => 0,
-            FILE_SYSTEM => 1,
-            _ => {
-                changed.extend(field.bytes);
-                continue;
-            }
-        };
-        write_number(&mut changed, field.number << 3);
-        write_number(&mut changed, value);
+        match field.number {
+            SESSION | GROUP => protobuf::number(&mut changed, field.number, 0),
+            FILE_SYSTEM => protobuf::number(&mut changed, field.number, 1),
+            _ => changed.extend(field.whole),
+        }
     }
     Ok(changed)
 }
 
-/// A field of a protobuf message, as it stands there.
-struct Field<'a> {
-    number: u64,
-    /// Its value, where that is a number.
-    value: Option<u64>,
-    bytes: &'a [u8],
-}
-
-fn fields(message: &[u8]) -> Result<Vec<Field<'_>>, Damaged> {
-    let mut fields = Vec::new();
-    let mut rest = message;
-    while !rest.is_empty() {
-        let start = rest;
-        let key = read_number(&mut rest)?;
-        let mut value = None;
-        let length = match key & 7 {
-            0 => {
-                value = Some(read_number(&mut rest)?);
-                0
-            }
-            1 => 8,
-            2 => usize::try_from(read_number(&mut rest)?).map_err(|_| Damaged)?,
-            5 => 4,
-            _ => return Err(Damaged),
-        };
-        rest = rest.get(length..).ok_or(Damaged)?;
-        fields.push(Field { number: key >> 3, value, bytes: &start[..start.len() - rest.len()] });
-    }
-    Ok(fields)
-}
-
-fn read_number(bytes: &mut &[u8]) -> Result<u64, Damaged> {
-    let mut value = 0_u64;
-    for place in 0..10 {
-        let (byte, rest) = bytes.split_first().ok_or(Damaged)?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f).checked_shl(7 * place).ok_or(Damaged)?;
-        if byte & 0x80 == 0 {
-            return Ok(value);
-        }
-    }
-    Err(Damaged)
-}
-
-fn write_number(bytes: &mut Vec<u8>, value: u64) {
-    let mut left = value;
-    while left > 0x7f {
-        bytes.push((left & 0x7f) as u8 | 0x80);
-        left >>= 7;
-    }
-    bytes.push(left as u8);
-}
-
-#[cfg(test)]
-#[path = "../../../fuzz/damage.rs"]
-mod damage;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damage;
 
     const MAGIC: [u8; 8] = [0x19, 0x43, 0x56, 0x54, 1, 2, 3, 4];
 

@@ -39,7 +39,8 @@ pub(super) struct Case {
     #[serde(rename = "move", default)]
     pub(super) moved: Vec<String>,
     /// Before that, moves with a fault: at a place in between, the daemon of the node where the program is, or of the
-    /// node where it would go, ends, or what it has just done fails: `home frozen`, `target received fails`.
+    /// node where it would go, ends, or what it has just done fails: `home frozen`, `target received fails`. `run-full`
+    /// is no place, but a node whose `/run` has no room.
     #[serde(default)]
     pub(super) faults: Vec<String>,
     /// What happens once it has moved.
@@ -73,6 +74,8 @@ pub(super) enum Happening {
     CableOut(u64),
     /// The host loses its power, for good.
     PowerOut,
+    /// The node where it was before loses its power, for good.
+    FormerPowerOut,
 }
 
 /// The nodes that a process is tied to.

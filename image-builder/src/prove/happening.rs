@@ -26,6 +26,9 @@ pub(super) fn fail(machines: &[Node], fault: &str, pid: &str, to: &str, patience
         fault.split_once(' ').with_context(|| format!("understanding the fault `{fault}`"))?;
     let home = &machines[0];
     let node = if whose == "home" { home } else { named(machines, to)? };
+    if place == "run-full" {
+        return fill(machines, node, pid, to, patience).with_context(|| format!("with the fault `{fault}`"));
+    }
     node.shell(ROOT, &format!("echo {place} > {FAULT}"))?;
     // The daemon that is asked may be the one that ends; what changes at that very moment is asked again.
     let command = format!("brant migrate --json {pid} {to} 2>&1 || true");
@@ -36,6 +39,17 @@ pub(super) fn fail(machines: &[Node], fault: &str, pid: &str, to: &str, patience
         Ok(())
     })?;
     agree(machines, pid, patience).with_context(|| format!("after the fault `{fault}`"))
+}
+
+/// Tries a move while one of the nodes has no room in its `/run`: it stays, and nothing else happens.
+fn fill(machines: &[Node], node: &Node, pid: &str, to: &str, patience: Patience) -> Result<()> {
+    node.shell(ROOT, "head -c 1T /dev/zero > /run/brant/filler 2>/dev/null; test -s /run/brant/filler")?;
+    let command = format!("brant migrate --json {pid} {to} 2>&1 || true");
+    let said = machines[0].shell_within(ROOT, &command, b"", patience.of(MOVE));
+    node.shell(ROOT, "rm /run/brant/filler")?;
+    let said = said?;
+    ensure!(said.contains("\"stayed\""), "expected that it stays, and read: {}", said.trim());
+    agree(machines, pid, patience)
 }
 
 /// Lets something happen to a process that is away, and waits until all nodes agree.
@@ -61,12 +75,19 @@ pub(super) fn befall(machines: &[Node], happening: Happening, pid: &str, patienc
             thread::sleep(Duration::from_secs(seconds));
             qmp.plug_network(true).context("plugging the host's cable in")?;
         }
-        Happening::PowerOut => {
-            Qmp::connect(&host.folder).and_then(Qmp::cut_power).context("cutting the host's power")?;
-        }
+        Happening::PowerOut | Happening::FormerPowerOut => {}
     }
-    let out = happening == Happening::PowerOut;
-    let rest: Vec<Node> = machines.iter().filter(|node| !out || node.name != host.name).cloned().collect();
+    let former = || machines.iter().find(|node| node.name != home.name && node.name != host.name);
+    let out = match happening {
+        Happening::PowerOut => Some(host),
+        Happening::FormerPowerOut => Some(former().context("finding the node where it was")?),
+        Happening::DaemonEnds(_) | Happening::CableOut(_) => None,
+    };
+    if let Some(out) = out {
+        Qmp::connect(&out.folder).and_then(Qmp::cut_power).context("cutting a node's power")?;
+    }
+    let is_left = |node: &&Node| out.is_none_or(|out| out.name != node.name);
+    let rest: Vec<Node> = machines.iter().filter(is_left).cloned().collect();
     agree(&rest, pid, patience).with_context(|| format!("after {happening:?}"))
 }
 

@@ -1,13 +1,11 @@
-//! `capsule-init`: PID 1 of a capsule. Its first argument, or CRIU's environment, says which part it plays:
+//! `capsule-init`: PID 1 of a capsule. Its first argument says which part it plays:
 //!
 //! - `outer`: makes the namespaces, starts the inner part as PID 1 of them, and waits;
 //! - `inner`: builds the capsule's root, restores the process, holds it until the home node has committed, and then
-//!   relays its terminal, its signals and its end;
-//! - called by CRIU (`CRTOOLS_SCRIPT_ACTION`): holds CRIU at its `post-restore` hook until the inner part says go.
+//!   relays its terminal, its signals and its end.
 
 mod control;
 mod departure;
-mod hook;
 mod inner;
 mod members;
 mod offsets;
@@ -22,9 +20,6 @@ use brant_sys::namespace;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    if let Some(action) = std::env::var_os("CRTOOLS_SCRIPT_ACTION") {
-        return hook::answer_criu(&action.to_string_lossy());
-    }
     let outcome = match std::env::args().nth(1).as_deref() {
         Some("outer") => outer(),
         Some("inner") => inner::run(),

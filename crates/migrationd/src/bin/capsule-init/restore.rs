@@ -9,14 +9,16 @@ use crate::root;
 use crate::streams::ProcessEnds;
 use crate::terminal::Terminal;
 use anyhow::{Context, Result, bail};
+use brant_migration::criu_request::{self, Answer};
 use brant_migration::tty_info::CONTROLLING_TERMINAL;
 use brant_sys::child::{Running, Tool};
 use brant_sys::memory;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// Less memory than this is read faster than a second CRIU starts, bytes.
 const LAZY_FROM: u64 = 8 << 20;
@@ -24,6 +26,10 @@ const LAZY_FROM: u64 = 8 << 20;
 const START: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
 /// The number of the descriptor at which it says that it has started, in it.
 const READY: i32 = 9;
+/// The number of CRIU's end of its socket, in CRIU.
+const SERVICE: i32 = 198;
+/// The most that CRIU says at once, bytes.
+const MOST_SAID: usize = 64 << 10;
 /// The number of the controlling terminal's descriptor in CRIU.
 const TERMINAL: i32 = 199;
 /// A huge page, bytes.
@@ -33,6 +39,10 @@ const HUGE: u64 = 2 << 20;
 pub(crate) struct Restore {
     /// CRIU itself; it ends when the process runs.
     pub(crate) criu: Running,
+    /// What is said to CRIU, and by it ([`criu_request`]).
+    pub(crate) service: OwnedFd,
+    /// CRIU opens it by its number in here.
+    pub(crate) images: File,
     /// What fills the memory; it ends when all is there.
     pub(crate) filler: Option<Running>,
 }
@@ -46,27 +56,49 @@ pub(crate) fn start(terminal: &Terminal, ends: ProcessEnds) -> Result<Restore> {
     } else {
         None
     };
-    let mut criu = Tool::new("criu")
-        .args(["restore", "-D", root::IMAGES, "-W", root::IMAGES, "-o", "restore.log", "-v2"])
-        // The terminal is this process's standard input; session and group are taken from there.
-        .arg("--shell-job")
-        // The process becomes our child, and CRIU ends once it runs.
-        .args(["--restore-detached", "--restore-sibling"])
-        .args(["--manage-cgroups=ignore", "--action-script", "/usr/lib/brant/capsule-init"])
-        // In the group that can be frozen without this program.
-        .in_cgroup(departure::processes()?)
-        .stdin(terminal.process_side()?);
-    if filler.is_some() {
-        criu = criu.arg("--lazy-pages");
-    }
+    let (service, theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .context("making a socket for CRIU")?;
     // It is there for those that have it open by this name; CRIU leaves it alone where nobody has.
     let controlling =
         File::options().read(true).write(true).open("/dev/tty").context("opening the terminal")?;
-    criu = criu
-        .args(["--inherit-fd".to_owned(), format!("fd[{TERMINAL}]:{CONTROLLING_TERMINAL}")])
-        .keep(TERMINAL, controlling.into());
-    let criu = ends.give_to(criu).spawn().context("starting CRIU")?;
-    Ok(Restore { criu, filler })
+    let mut criu = Tool::new("criu")
+        .args(["swrk", &SERVICE.to_string()])
+        .keep(SERVICE, theirs)
+        .keep(TERMINAL, controlling.into())
+        // In the group that can be frozen without this program.
+        .in_cgroup(departure::processes()?)
+        .stdin(terminal.process_side()?);
+    let mut inherit = vec![(CONTROLLING_TERMINAL.to_owned(), TERMINAL.unsigned_abs())];
+    for (number, name, end) in ends.numbered() {
+        inherit.push((name, number.unsigned_abs()));
+        criu = criu.keep(number, end);
+    }
+    let criu = criu.spawn().context("starting CRIU")?;
+    let images = File::open(root::IMAGES).context("opening the image folder")?;
+    let request = criu_request::Restore {
+        images: images.as_raw_fd().unsigned_abs(),
+        log: "restore.log",
+        lazy_pages: filler.is_some(),
+        inherit,
+    };
+    send(&service, &criu_request::restore(&request), SendFlags::NOSIGNAL).context("asking CRIU")?;
+    Ok(Restore { criu, service, images, filler })
+}
+
+/// What CRIU says next; none when it has ended.
+pub(crate) fn hear(service: &OwnedFd) -> Result<Option<Answer>> {
+    let mut packet = vec![0; MOST_SAID];
+    let (length, _) = recv(service, &mut packet[..], RecvFlags::empty()).context("listening to CRIU")?;
+    if length == 0 {
+        return Ok(None);
+    }
+    criu_request::answer(&packet[..length]).context("understanding CRIU").map(Some)
+}
+
+/// Lets CRIU go on from the step that it waits at.
+pub(crate) fn go_on(service: &OwnedFd) -> Result<()> {
+    send(service, &criu_request::go_on(), SendFlags::NOSIGNAL).context("letting CRIU go on").map(drop)
 }
 
 fn memory_size() -> u64 {

@@ -7,7 +7,6 @@ use brant_migration::stream::{
     Direction, Home, PART, Stream, StreamEvent, StreamId, StreamWord, TERMINAL, WINDOW,
 };
 use brant_migrationd::streams::{Access, Streams};
-use brant_sys::child::Tool;
 use rustix::fs::{Mode, OFlags, Uid, fchown, fstat, open};
 use rustix::io::{read, write};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -24,17 +23,15 @@ pub(crate) struct ProcessEnds {
 }
 
 impl ProcessEnds {
-    /// Tells CRIU which of its descriptors stands for which pipe of the image.
-    pub(crate) fn give_to(self, mut criu: Tool) -> Tool {
-        for ((home, end), number) in self.ends.into_iter().zip(FIRST..) {
-            let named = match home {
+    /// Each end, the number that it has in CRIU, and what it stands for in the image.
+    pub(crate) fn numbered(self) -> impl Iterator<Item = (i32, String, OwnedFd)> {
+        (FIRST..).zip(self.ends).map(|(number, (home, end))| {
+            let name = match home {
                 Home::Pipe(inode) => format!("pipe:[{inode}]"),
                 Home::File(path) => path.trim_start_matches('/').to_owned(),
             };
-            criu = criu.args(["--inherit-fd".to_owned(), format!("fd[{number}]:{named}")]);
-            criu = criu.keep(number, end);
-        }
-        criu
+            (number, name, end)
+        })
     }
 }
 

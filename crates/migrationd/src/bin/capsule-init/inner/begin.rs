@@ -3,7 +3,6 @@
 use super::{Capsule, LOOK, Stage};
 use crate::control::Control;
 use crate::departure::{Luggage, Told};
-use crate::hook;
 use crate::offsets::Offsets;
 use crate::restore::{self, Restore};
 use crate::root;
@@ -18,7 +17,6 @@ use brant_migrationd::guest::capsule::Setup;
 use brant_sys::process;
 use brant_sys::signal::{self, SignalQueue};
 use rustix::event::{PollFd, poll};
-use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Instant;
 
@@ -43,7 +41,6 @@ fn begin(setup: &Setup, way: &mut Option<Control>) -> Result<Capsule> {
     root::enter(setup)?;
     // SIGTTOU blocked: the process's group has the terminal, and yet it is this one that sets its modes.
     let changes = SignalQueue::new(&[signal::SIGCHLD, process::SIGTTOU]).context("queueing signals")?;
-    let hook = UnixListener::bind(hook::SOCKET).context("listening for CRIU's hook")?;
     let terminal = Terminal::open(setup.user, setup.terminal)?;
     control.say_at_once(&FromCapsule::Prepared);
     wait_for_image(control, &mut lease)?;
@@ -52,7 +49,7 @@ fn begin(setup: &Setup, way: &mut Option<Control>) -> Result<Capsule> {
     let luggage = Luggage::unpack(Path::new(root::IMAGES))?;
     let Made { streams, ends, on_demand, pipes } =
         streams::make(&setup.streams, setup.user, terminal.output()?, luggage.as_ref())?;
-    let Restore { criu, filler } = restore::start(&terminal, ends)?;
+    let Restore { criu, service, images, filler } = restore::start(&terminal, ends)?;
     let told = Told { stopped: setup.stopped, ..Told::default() };
     let (words, told) = luggage.map_or((relay::End::default(), told), |it| (it.words, it.told));
     Ok(Capsule {
@@ -62,7 +59,8 @@ fn begin(setup: &Setup, way: &mut Option<Control>) -> Result<Capsule> {
         lease,
         words,
         told,
-        hook,
+        service: Some(service),
+        _images: images,
         terminal,
         streams,
         on_demand,

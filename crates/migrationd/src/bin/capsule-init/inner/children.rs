@@ -55,24 +55,32 @@ impl Capsule {
 
     fn note_criu(&mut self, change: Change) -> Result<()> {
         match (change, &self.stage) {
-            (Change::Exited(0), Stage::Releasing) => {
-                self.stage = Stage::Running;
-                self.group = members::group_of(self.pid).unwrap_or(self.pid);
-                self.control.say(&FromCapsule::Runs)?;
-                if self.filler.is_none() {
-                    self.control.say(&FromCapsule::Filled)?;
-                }
-                // It may have ended before CRIU did.
-                self.look_for_survivors(true);
-                Ok(())
-            }
-            (Change::Exited(0), _) => bail!("CRIU ended without waiting"),
+            (Change::Exited(0), Stage::Releasing) => self.begin_to_run(),
+            (Change::Exited(0), Stage::Restoring | Stage::Held) => bail!("CRIU ended without waiting"),
             (Change::Stopped(_) | Change::Continued, _) => Ok(()),
-            (change, _) => {
+            (change, Stage::Restoring | Stage::Held | Stage::Releasing) => {
                 let last = criu::errors(&Path::new(root::IMAGES).join("restore.log"));
                 bail!("CRIU did not restore it ({change:?}): {last}")
             }
+            // It has done its work.
+            _ => Ok(()),
         }
+    }
+
+    /// CRIU has let it go.
+    pub(super) fn begin_to_run(&mut self) -> Result<()> {
+        if !matches!(self.stage, Stage::Releasing) {
+            return Ok(());
+        }
+        self.stage = Stage::Running;
+        self.group = members::group_of(self.pid).unwrap_or(self.pid);
+        self.control.say(&FromCapsule::Runs)?;
+        if self.filler.is_none() {
+            self.control.say(&FromCapsule::Filled)?;
+        }
+        // It may have ended before CRIU said so.
+        self.look_for_survivors(true);
+        Ok(())
     }
 
     /// Notes that the memory is all there, or never will be.

@@ -3,7 +3,7 @@
 //! ```text
 //! (prepared)
 //!     │ the image is complete
-//! Restoring ──CRIU's hook──▶ Held ──Release──▶ Releasing ──CRIU ends──▶ Running ──all have ended──▶ Emptying ─▶ Over
+//! Restoring ──CRIU's step──▶ Held ──Release──▶ Releasing ──CRIU ends──▶ Running ──all have ended──▶ Emptying ─▶ Over
 //!     └────────CRIU fails──────┴─────────────────┴─▶ Failed is said,     Depart│ ▲ Stay     the deputy knows all: (end)
 //!                                 everything here dies with PID 1             ▼ │
 //!                                                                       Departed
@@ -25,19 +25,25 @@ use crate::control::Control;
 use crate::departure::{Departed, Told};
 use crate::members;
 use crate::offsets::Offsets;
+use crate::restore;
+use crate::root;
 use crate::streams::{OnDemand, Pipes};
 use crate::terminal::Terminal;
 use anyhow::{Context, Result, bail};
+use brant_migration::criu_request::{self, Answer};
 use brant_migration::protocol::{End, FromCapsule, FromProcess, NamedMemory};
 use brant_migration::session::host::Found;
 use brant_migration::session::lease::Lease;
 use brant_migration::session::relay;
 use brant_migrationd::clock::{self, PATIENCE};
+use brant_migrationd::criu;
 use brant_migrationd::streams::Streams;
 use brant_sys::child::Running;
 use brant_sys::signal::SignalQueue;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How often it is looked what the processes wait for.
@@ -47,7 +53,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 enum Stage {
     Restoring,
-    Held(UnixStream),
+    Held,
     Releasing,
     Running,
     Departed(Departed),
@@ -63,7 +69,10 @@ struct Capsule {
     lease: Lease,
     words: relay::End<FromProcess>,
     told: Told,
-    hook: UnixListener,
+    /// CRIU, as long as it has something to say.
+    service: Option<OwnedFd>,
+    /// What CRIU opens by its number.
+    _images: File,
     terminal: Terminal,
     streams: Streams,
     on_demand: Vec<OnDemand>,
@@ -92,7 +101,7 @@ impl Capsule {
         loop {
             let Ready { visited, spoken_to, hooked } = self.wait()?;
             if hooked {
-                self.hold()?;
+                self.hear_criu()?;
             }
             if spoken_to && let Some(word) = self.control.hear() {
                 self.obey(word)?;
@@ -127,9 +136,10 @@ impl Capsule {
     }
 
     fn wait(&self) -> Result<Ready> {
-        let mut fds = vec![PollFd::new(&self.changes, PollFlags::IN), PollFd::new(&self.hook, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&self.changes, PollFlags::IN)];
         fds.extend(self.control.poll_fds());
         let control_end = fds.len();
+        fds.extend(self.service.as_ref().map(|service| PollFd::new(service, PollFlags::IN)));
         if self.words.has_room() && !matches!(self.stage, Stage::Departed(_)) {
             fds.extend(self.streams.poll_fds());
         }
@@ -140,9 +150,9 @@ impl Capsule {
         let ready = |n: usize| !fds[n].revents().is_empty();
         let in_or_gone = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
         Ok(Ready {
-            visited: ready(2),
-            spoken_to: control_end > 3 && fds[3].revents().intersects(in_or_gone),
-            hooked: matches!(self.stage, Stage::Restoring) && ready(1),
+            visited: ready(1),
+            spoken_to: control_end > 2 && fds[2].revents().intersects(in_or_gone),
+            hooked: self.service.is_some() && ready(control_end),
         })
     }
 
@@ -151,11 +161,11 @@ impl Capsule {
         self.control.admit()?;
         let found = match self.stage {
             Stage::Restoring => None,
-            Stage::Held(_) => Some(Found::Held),
+            Stage::Held => Some(Found::Held),
             Stage::Releasing | Stage::Running | Stage::Emptying | Stage::Over => Some(Found::Runs),
             Stage::Departed(_) => Some(Found::Frozen),
         };
-        let filled = self.filler.is_none() && !matches!(self.stage, Stage::Restoring | Stage::Held(_));
+        let filled = self.filler.is_none() && !matches!(self.stage, Stage::Restoring | Stage::Held);
         // Whoever wanted it to leave is not there any more.
         self.departs_when_filled = false;
         self.words.reattached();
@@ -183,12 +193,30 @@ impl Capsule {
         Ok(())
     }
 
+    /// CRIU has come to one of its steps, or to its end. At one of them it waits for the home node's decision.
+    fn hear_criu(&mut self) -> Result<()> {
+        let Some(service) = &self.service else { return Ok(()) };
+        match restore::hear(service)? {
+            Some(Answer::Step(step)) if step == criu_request::HELD => self.hold(),
+            Some(Answer::Step(_)) => restore::go_on(service),
+            Some(Answer::Restored) => self.begin_to_run(),
+            Some(Answer::Failed(why)) => {
+                let last = criu::errors(&Path::new(root::IMAGES).join("restore.log"));
+                bail!("CRIU did not restore it ({why}): {last}")
+            }
+            // What became of it is known when it is waited for.
+            None => {
+                self.service = None;
+                Ok(())
+            }
+        }
+    }
+
     fn hold(&mut self) -> Result<()> {
-        let (criu, _) = self.hook.accept().context("taking CRIU's hook")?;
         self.terminal.make_transparent()?;
         self.terminal.give_foreground(members::group_of(self.pid).unwrap_or(self.pid))?;
         self.offsets.take_hold()?;
-        self.stage = Stage::Held(criu);
+        self.stage = Stage::Held;
         self.control.say(&FromCapsule::Held)
     }
 

@@ -3,9 +3,10 @@
 use super::{Capsule, Stage};
 use crate::departure::{self, Told};
 use crate::members;
+use crate::restore;
 use crate::root;
 use crate::streams::OnDemand;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use brant_migration::protocol::{FromCapsule, FromProcess, ToCapsule, ToProcess};
 use brant_migration::session::lease::Lease;
 use brant_migration::session::relay::Packet;
@@ -13,23 +14,11 @@ use brant_migration::stream::StreamWord;
 use brant_migrationd::clock;
 use brant_sys::process::SIGSTOP;
 use brant_sys::signal;
-use std::io::Write;
 
 impl Capsule {
     pub(super) fn obey(&mut self, word: ToCapsule) -> Result<()> {
         match word {
-            ToCapsule::Release => match std::mem::replace(&mut self.stage, Stage::Releasing) {
-                Stage::Held(mut criu) => criu.write_all(b"g").context("letting CRIU go on"),
-                // It was told so before, by a daemon that has ended.
-                Stage::Running => {
-                    self.stage = Stage::Running;
-                    self.control.say(&FromCapsule::Runs)
-                }
-                other => {
-                    self.stage = other;
-                    Ok(())
-                }
-            },
+            ToCapsule::Release => self.release(),
             ToCapsule::Depart => self.depart(),
             ToCapsule::Stay => self.stay(),
             ToCapsule::Until(until) => {
@@ -50,6 +39,20 @@ impl Capsule {
             }
             ToCapsule::Stop => Ok(()),
             ToCapsule::Restore => bail!("told twice to restore a process"),
+        }
+    }
+
+    fn release(&mut self) -> Result<()> {
+        match (&self.stage, &self.service) {
+            (Stage::Held, Some(service)) => {
+                restore::go_on(service)?;
+                self.stage = Stage::Releasing;
+                Ok(())
+            }
+            (Stage::Held, None) => bail!("CRIU has ended while it held the process"),
+            // It was told so before, by a daemon that has ended.
+            (Stage::Running, _) => self.control.say(&FromCapsule::Runs),
+            _ => Ok(()),
         }
     }
 
