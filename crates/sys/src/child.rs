@@ -168,6 +168,22 @@ impl Tool {
         self
     }
 
+    /// Gives the child, and all that it starts, no huge pages, until one of them asks for some
+    /// (`PR_SET_THP_DISABLE`, prctl(2)).
+    #[must_use]
+    pub fn without_huge_pages(mut self) -> Self {
+        // SAFETY: only an async-signal-safe call that passes no memory, between fork and exec.
+        unsafe {
+            self.command.pre_exec(|| {
+                if libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) != 0 {
+                    return Err(io::Error::last_os_error());
+                }
+                Ok(())
+            });
+        }
+        self
+    }
+
     /// Makes the child a session leader with its standard input as controlling terminal, if it is one. It heeds every
     /// signal: what a parent in the background ignores (Ctrl-C) is meant for the child's own terminal.
     #[must_use]

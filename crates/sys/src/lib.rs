@@ -14,3 +14,4 @@ pub mod process;
 pub mod ptrace;
 pub mod pty;
 pub mod signal;
+pub mod tracepoint;

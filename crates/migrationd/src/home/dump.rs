@@ -4,6 +4,7 @@
 //! Each dump has a folder of its own, for CRIU looks into the one before it (when was that, and in which way), though
 //! no page is there.
 
+use super::moves::Moves;
 use super::pages::{Dump, Streamed};
 use crate::{criu, image};
 use anyhow::{Context, Result};
@@ -24,7 +25,10 @@ pub(super) struct Image {
     session: SessionId,
     folder: PathBuf,
     dumps: u32,
+    /// Whose pages were in the round before; nobody's where that is of no use.
     owners: BTreeSet<Owner>,
+    /// Whether memory was moved about since the first round that is of use.
+    moves: Option<Moves>,
 }
 
 impl Drop for Image {
@@ -40,7 +44,7 @@ impl Image {
     pub(super) fn begin(session: SessionId) -> Result<Self> {
         let folder = Path::new(DUMPS).join(session.to_string());
         make_folder(&folder)?;
-        Ok(Self { session, folder, dumps: 0, owners: BTreeSet::new() })
+        Ok(Self { session, folder, dumps: 0, owners: BTreeSet::new(), moves: None })
     }
 
     /// The stay that it is made for.
@@ -50,6 +54,11 @@ impl Image {
 
     /// Sends what was written to since the last time, or everything; the process runs on.
     pub(super) fn pre_dump(&mut self, pid: i32, link: &mut TcpStream) -> Result<Streamed> {
+        if self.moves.as_ref().is_none_or(Moves::any) {
+            self.start_over(pid);
+            // Before CRIU looks at the process: what is moved from now on is known.
+            self.moves = Some(Moves::watch(pid)?);
+        }
         let criu = self.next("pre-dump", pid)?.arg("--track-mem");
         self.stream(criu, link, false)
     }
@@ -57,6 +66,9 @@ impl Image {
     /// Sends the rest of the memory, and makes the rest of the image; the process stays frozen in its group.
     pub(super) fn make(&mut self, pid: i32, group: &Path, link: &mut TcpStream) -> Result<Streamed> {
         let tracked = self.dumps > 0;
+        if tracked && self.moves.as_ref().is_none_or(Moves::any) {
+            self.start_over(pid);
+        }
         let mut criu = criu::frozen(self.next("dump", pid)?, group);
         if tracked {
             criu = criu.arg("--track-mem");
@@ -66,6 +78,14 @@ impl Image {
         let eager = stack_pages(group);
         image::send(link, &ImagePart::LastRoundOver { eager })?;
         Ok(streamed)
+    }
+
+    /// What was sent is of no use: the next round is like the first.
+    fn start_over(&mut self, pid: i32) {
+        if self.dumps > 0 {
+            tracing::info!(pid, "the process moves its memory about: all of it is sent again");
+        }
+        self.owners.clear();
     }
 
     fn current(&self) -> PathBuf {
@@ -80,7 +100,7 @@ impl Image {
             .args([verb, "-t", &pid.to_string(), "-o", "dump.log", "-v2"])
             .arg("-D")
             .arg(self.current());
-        if before > 0 {
+        if !self.owners.is_empty() {
             criu = criu.args(["--prev-images-dir", &format!("../{before}")]);
         }
         Ok(criu)

@@ -10,6 +10,7 @@ mod frozen;
 mod journal;
 mod keeper;
 mod memory;
+mod moves;
 mod pages;
 mod pipes;
 mod precopy;

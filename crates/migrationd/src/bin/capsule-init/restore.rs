@@ -69,6 +69,11 @@ pub(crate) fn start(terminal: &Terminal, ends: ProcessEnds) -> Result<Restore> {
         // In the group that can be frozen without this program.
         .in_cgroup(departure::processes()?)
         .stdin(terminal.process_side()?);
+    if filler.is_some() {
+        // CRIU itself writes some pages before the rest is asked for. With a huge page under one of them, the others there
+        // would be zeros that nobody asks for any more. CRIU gives the process back what it had.
+        criu = criu.without_huge_pages();
+    }
     let mut inherit = vec![(CONTROLLING_TERMINAL.to_owned(), TERMINAL.unsigned_abs())];
     for (number, name, end) in ends.numbered() {
         inherit.push((name, number.unsigned_abs()));
