@@ -92,27 +92,27 @@ pub enum StreamEvent {
 
 /// How much a source may still send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Allowance(u32);
+pub struct Allowance(i64);
 
 impl Allowance {
     /// An allowance to begin with.
     pub fn new(room: u32) -> Self {
-        Self(room)
+        Self(room.into())
     }
 
     /// The most that the next message may carry; 0 means: do not even look.
     pub fn next(self) -> u32 {
-        self.0.min(PART)
+        u32::try_from(self.0.clamp(0, PART.into())).unwrap_or(0)
     }
 
-    /// So much was sent.
+    /// So much was sent; more than was allowed counts against later room.
     pub fn spend(&mut self, bytes: u32) {
-        self.0 = self.0.saturating_sub(bytes);
+        self.0 = self.0.saturating_sub(bytes.into());
     }
 
     /// The sink has more room.
     pub fn grow(&mut self, room: u32) {
-        self.0 = self.0.saturating_add(room);
+        self.0 = self.0.saturating_add(room.into());
     }
 }
 

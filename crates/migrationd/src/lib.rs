@@ -17,6 +17,7 @@ pub mod balance;
 pub mod clock;
 pub mod criu;
 pub mod descriptors;
+mod doorman;
 pub mod fault;
 pub mod guest;
 mod history;

@@ -17,6 +17,8 @@ pub const OPENING: Duration = Duration::from_secs(15);
 pub const SILENCE: Duration = Duration::from_secs(30);
 /// The sender of an image says something at least this often.
 pub const WORD_EVERY: Duration = Duration::from_secs(2);
+/// How long what is sent may not be taken: longer than a lease, and no process stands still longer for a node that died.
+const TAKING: Duration = Duration::from_secs(20);
 /// A stay's link is made anew after this long without a word: several words would have come.
 pub const LINK_SILENCE: Duration = Duration::from_secs(4);
 
@@ -81,7 +83,7 @@ fn prove(mut stream: TcpStream, secret: &ClusterSecret) -> Result<TcpStream> {
 fn prepare(stream: &TcpStream) -> Result<()> {
     stream.set_nodelay(true).context("setting up the connection")?;
     stream.set_read_timeout(Some(OPENING)).context("setting up the connection")?;
-    stream.set_write_timeout(Some(4 * SILENCE)).context("setting up the connection")
+    stream.set_write_timeout(Some(TAKING)).context("setting up the connection")
 }
 
 fn expect(stream: &mut TcpStream, proof: &[u8; 32]) -> Result<()> {

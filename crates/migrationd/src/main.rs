@@ -7,7 +7,11 @@ use brant_migrationd::node::Node;
 use brant_migrationd::registry::Registry;
 use brant_migrationd::{balance, guest, link, users};
 use brant_sys::child::Tool;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::process::ExitCode;
+
+/// How many descriptors may be open.
+const MOST_DESCRIPTORS: u64 = 65_536;
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_target(false).init();
@@ -21,6 +25,9 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
+    if let Err(error) = allow_descriptors() {
+        tracing::warn!("allowing many open descriptors: {error:#}");
+    }
     home::remove_leftovers();
     let node = Node::follow()?;
     let registry = Registry::start().context("starting the registry")?;
@@ -40,6 +47,13 @@ fn run() -> Result<()> {
     apart("balance", &daemon, balance::run)?;
     users::serve(&daemon, &users);
     Ok(())
+}
+
+/// Each process that is away, and each guest, needs some; the usual limit is for programs with few.
+fn allow_descriptors() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.map_or(MOST_DESCRIPTORS, |maximum| maximum.min(MOST_DESCRIPTORS));
+    setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..limit }).context("asking the kernel")
 }
 
 fn apart(name: &str, daemon: &Daemon, work: impl FnOnce(&Daemon) + Send + 'static) -> Result<()> {

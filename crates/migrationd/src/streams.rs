@@ -121,7 +121,9 @@ impl Streams {
     pub fn serve(&mut self) -> Vec<StreamWord> {
         let mut words = Vec::new();
         for source in &mut self.sources {
-            words.extend(source.read().map(|event| StreamWord { stream: source.id, event }));
+            words.extend(
+                source.read(source.allowance.next()).map(|event| StreamWord { stream: source.id, event }),
+            );
         }
         for sink in &mut self.sinks {
             words.extend(sink.write().map(|event| StreamWord { stream: sink.id, event }));
@@ -162,9 +164,7 @@ impl Streams {
     pub fn drain(&mut self) -> Vec<StreamWord> {
         let mut words = Vec::new();
         for source in &mut self.sources {
-            loop {
-                source.allowance.grow(PART);
-                let Some(event) = source.read() else { break };
+            while let Some(event) = source.read(PART) {
                 words.push(StreamWord { stream: source.id, event });
             }
         }
@@ -202,8 +202,7 @@ impl Streams {
 }
 
 impl Source {
-    fn read(&mut self) -> Option<StreamEvent> {
-        let most = self.allowance.next();
+    fn read(&mut self, most: u32) -> Option<StreamEvent> {
         let fd = self.fd.as_ref().filter(|_| most > 0)?;
         let mut bytes = vec![0; most as usize];
         match preadv2(fd, &mut [IoSliceMut::new(&mut bytes)], HERE, self.access.flags()) {

@@ -3,11 +3,10 @@
 //! The kernel says who asks. An owner sees and moves his own processes, root all.
 
 use crate::home::{Daemon, move_away};
-use crate::{history, inspect};
+use crate::{doorman, history, inspect};
 use anyhow::{Context, Result};
 use brant_migration::balancer::least_loaded;
 use brant_migration::obstacle::{Migratable, Obstacle};
-use brant_sys::process::peer_of;
 use brant_types::agent::{NodeState, NodeView};
 use brant_types::migration::{
     History, MIGRATIOND_SOCKET, MovedBy, ProcessList, Refused, UserAnswer, UserRequest,
@@ -35,21 +34,14 @@ pub fn listen() -> Result<UnixListener> {
 
 /// Answers users for as long as the program runs.
 pub fn serve(daemon: &Daemon, listener: &UnixListener) {
-    for stream in listener.incoming().flatten() {
-        let daemon = daemon.clone();
-        let spawned = std::thread::Builder::new().name("user".to_owned()).spawn(move || {
-            if let Err(error) = talk(&daemon, stream) {
-                tracing::debug!("a user went away: {error:#}");
-            }
-        });
-        if let Err(error) = spawned {
-            tracing::error!(%error, "starting a thread for a user");
+    doorman::serve(listener, "user", |stream, uid| {
+        if let Err(error) = talk(daemon, stream, uid) {
+            tracing::debug!("a user went away: {error:#}");
         }
-    }
+    });
 }
 
-fn talk(daemon: &Daemon, mut stream: UnixStream) -> Result<()> {
-    let (_, uid) = peer_of(&stream).context("asking who is there")?;
+fn talk(daemon: &Daemon, mut stream: UnixStream, uid: u32) -> Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(5))).context("setting up the conversation")?;
     let mut line = String::new();
     BufReader::new((&stream).take(MOST_ASKED)).read_line(&mut line).context("reading a question")?;

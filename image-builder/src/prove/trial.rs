@@ -20,8 +20,8 @@ const CASE: Duration = Duration::from_secs(40);
 const TROUBLE: Duration = Duration::from_secs(20);
 /// How long the programs of a case may take to be there.
 const STARTING: Duration = Duration::from_secs(10);
-/// A move, and what `pgrep` needs to find it.
-pub(super) const MOVE: Duration = Duration::from_secs(10);
+/// A move; of a program with much memory, too.
+pub(super) const MOVE: Duration = Duration::from_secs(40);
 
 /// Runs it.
 ///
@@ -139,7 +139,7 @@ fn moves(
             match migrate_when_settled(home, &pid, to.map_or("home", String::as_str), patience)? {
                 Ok(millis) => frozen.push(millis),
                 // The balancer has been quicker.
-                Err(obstacle) if obstacle.reason == "same_node" => {}
+                Err(obstacle) if obstacle.reason == "same_node" => frozen.extend(last_move(home, &pid)?),
                 Err(obstacle) if Some(&obstacle.reason) == case.obstacle.as_ref() => {
                     return Ok(Moves::Kept(obstacle.reason));
                 }
@@ -163,6 +163,13 @@ fn moves(
         Some(obstacle) => bail!("it moved, though `{obstacle}` should have kept it"),
         None => Ok(Moves::Made(frozen)),
     }
+}
+
+/// How long the program stood still when it was moved last, by whomever.
+fn last_move(home: &Node, pid: &str) -> Result<Option<u64>> {
+    let processes = home.processes()?.processes;
+    let view = processes.into_iter().rev().find(|view| view.pid.to_string() == pid);
+    Ok(view.and_then(|view| view.moves.last().map(|record| record.frozen_ms)))
 }
 
 /// Whether a move has failed because the program had ended, or ended meanwhile.

@@ -44,6 +44,7 @@ impl Migratable {
             && self.named_memory == offered.named_memory
             && self.shared_files == offered.shared_files
             && self.named_pipes == offered.named_pipes
+            && self.stopped == offered.stopped
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Hello {
     pub streams: Vec<Stream>,
     /// Its shared files.
     pub shared_files: Vec<SharedFile>,
+    /// Whether a signal had stopped the process: then its deputy is there because somebody has continued it.
+    pub stopped: bool,
     /// The lease that home has granted its host.
     pub lease: Duration,
     /// Whether a descriptor follows for each stream, then for each shared file. Where the daemon that had them has

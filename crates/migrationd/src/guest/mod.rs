@@ -32,27 +32,37 @@ use brant_migration::session::letter;
 use brant_types::agent::{NodeState, NodeView};
 use brant_types::migration::{ProcessState, ProcessView};
 use stay::Event;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 
-/// Goes on with the guests that an earlier daemon has left, and clears what has made no promise.
+/// Goes on with the guests that an earlier daemon has left, and clears what has made no promise. Each is looked for on a
+/// thread of its own, for one that is just making an image takes its time to answer; none is said not to be here before
+/// that is known.
 pub fn recover(daemon: &Daemon) {
     let mut found = place::found();
     let known: Vec<SessionId> = found.iter().map(|(session, _)| *session).collect();
     found.extend(capsule::all().into_iter().filter(|session| !known.contains(session)).map(|it| (it, None)));
+    place::clear_strays();
     for (session, offer) in found {
-        let outcome = match offer {
-            Some(offer) => stay::find(daemon, session, offer),
-            None => Err(anyhow::anyhow!("nobody knows what was offered")),
-        };
-        if let Err(error) = outcome {
-            tracing::warn!(%session, "clearing what an earlier daemon has left of a stay: {error:#}");
-            if let Err(error) = capsule::end(session).and_then(|()| place::clear(session)) {
-                tracing::error!(%session, "clearing a stay: {error:#}");
+        let (inbox, events) = channel();
+        daemon.stays.begin(session, inbox.clone());
+        let daemon = daemon.clone();
+        let look = move || {
+            let outcome = match offer {
+                Some(offer) => stay::find(&daemon, session, offer, inbox, events),
+                None => Err(anyhow::anyhow!("nobody knows what was offered")),
+            };
+            if let Err(error) = outcome {
+                tracing::warn!(%session, "clearing what an earlier daemon has left of a stay: {error:#}");
+                work::clear_remains(session);
+                daemon.stays.end(session);
             }
+        };
+        if let Err(error) = std::thread::Builder::new().name("stay".to_owned()).spawn(look) {
+            tracing::error!(%error, %session, "starting a thread for a stay");
         }
     }
-    place::clear_strays();
 }
 
 /// Takes guests for as long as the program runs.
@@ -88,7 +98,7 @@ fn host(daemon: &Daemon, stream: TcpStream) -> Result<()> {
 /// Hands on what home says of one stay. The stay's first word makes it.
 fn hear_home(daemon: &Daemon, session: SessionId, mut link: TcpStream) -> Result<()> {
     link.set_read_timeout(Some(SILENCE)).context("setting up the link")?;
-    link.set_write_timeout(None).context("setting up the link")?;
+    let _cut_at_the_end = Cut(link.try_clone().context("sharing the link")?);
     let outlet = Outlet::begin(link.try_clone().context("sharing the link")?);
     let outlet = Arc::new(outlet.context("starting a thread")?);
     daemon.stays.tell(session, Event::Link(Arc::clone(&outlet)));
@@ -120,6 +130,15 @@ fn hear_home(daemon: &Daemon, session: SessionId, mut link: TcpStream) -> Result
     Ok(())
 }
 
+/// A link that nobody reads any more is cut, also for those who still write to it.
+struct Cut(TcpStream);
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        let _gone = self.0.shutdown(Shutdown::Both);
+    }
+}
+
 /// What is not here is said to be not here.
 fn answer(outlet: &Outlet, letter: &letter::Letter<letter::FromHome>) {
     if let Some(answer) = letter::not_here(letter, clock::incarnation(), clock::now()) {
@@ -136,6 +155,7 @@ fn take_image(daemon: &Daemon, session: SessionId, mut link: TcpStream) -> Resul
         tracing::warn!(comm = %offer.comm, "an image did not come whole: {error:#}");
     }
     let told = outcome.as_ref().map(drop).map_err(|error| Why::Failed(format!("{error:#}")));
+    daemon.stays.close_desk(session);
     daemon.stays.tell(session, Event::Image(told));
     outcome
 }

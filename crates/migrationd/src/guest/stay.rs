@@ -52,6 +52,8 @@ struct Stay {
     preparing: Option<JoinHandle<()>>,
     meter: Option<Meter>,
     arrival: Arrival,
+    /// Whether the capsule had ended before it was known to stand.
+    gone_early: bool,
     /// What the capsule has said of its end.
     last_word: Why,
     events: Receiver<Event>,
@@ -83,6 +85,7 @@ pub(super) fn begin(daemon: &Daemon, letter: Letter<FromHome>, offer: Offer, lin
             preparing: None,
             meter: None,
             arrival: Arrival::begin(),
+            gone_early: false,
             last_word: Why::CapsuleEnded,
             events,
             inbox,
@@ -93,42 +96,47 @@ pub(super) fn begin(daemon: &Daemon, letter: Letter<FromHome>, offer: Offer, lin
     start(session, run);
 }
 
-/// Goes on with a stay that an earlier daemon has left; what made no promise is cleared.
-pub(super) fn find(daemon: &Daemon, session: SessionId, offer: Offer) -> Result<()> {
-    let (inbox, events) = channel();
+/// Goes on with a stay that an earlier daemon has left, until it is over.
+///
+/// # Errors
+/// When there is no capsule that has promised anything; what there is has to be cleared.
+pub(super) fn find(
+    daemon: &Daemon,
+    session: SessionId,
+    offer: Offer,
+    inbox: Sender<Event>,
+    events: Receiver<Event>,
+) -> Result<()> {
     let (capsule, found, lease, filled) = Capsule::find(session, &inbox)?;
     if filled {
         place::remove_image(session)?;
     }
-    daemon.stays.begin(session, inbox.clone());
     let daemon = daemon.clone();
     tracing::warn!(%session, ?found, comm = %offer.comm, "going on with a guest that an earlier daemon has left");
-    let run = move || {
-        let mut out = Vec::new();
-        let settings = clock::settings(offer.lease);
-        let me = clock::incarnation();
-        let host = Host::recover(clock::now(), session, found, lease, me, settings, &mut out);
-        let meter = (found != host::Found::Held).then(Meter::go_on);
-        daemon.registry.begin(session, super::shown(&daemon, &offer));
-        let capsule = Some(capsule);
-        Stay {
-            daemon,
-            offer,
-            host,
-            link: None,
-            capsule,
-            awaited: None,
-            preparing: None,
-            meter,
-            arrival: Arrival::begin(),
-            last_word: Why::CapsuleEnded,
-            events,
-            inbox,
-            over: false,
-        }
-        .live(out);
-    };
-    start(session, run);
+    let mut out = Vec::new();
+    let settings = clock::settings(offer.lease);
+    let me = clock::incarnation();
+    let host = Host::recover(clock::now(), session, found, lease, me, settings, &mut out);
+    let meter = (found != host::Found::Held).then(Meter::go_on);
+    daemon.registry.begin(session, super::shown(&daemon, &offer));
+    let capsule = Some(capsule);
+    Stay {
+        daemon,
+        offer,
+        host,
+        link: None,
+        capsule,
+        awaited: None,
+        preparing: None,
+        meter,
+        arrival: Arrival::begin(),
+        gone_early: false,
+        last_word: Why::CapsuleEnded,
+        events,
+        inbox,
+        over: false,
+    }
+    .live(out);
     Ok(())
 }
 
@@ -176,8 +184,9 @@ impl Stay {
             Event::CapsuleGone => {
                 // What ends because it is cleared has no connection any more.
                 if self.capsule.take().is_some() {
-                    self.awaited = None;
-                    self.tell(host::Event::CapsuleEnded(self.last_word.clone()));
+                    self.look_for_capsule();
+                } else {
+                    self.gone_early = true;
                 }
             }
             Event::Image(Ok(())) => {
@@ -193,12 +202,26 @@ impl Stay {
         }
     }
 
+    /// The connection is over: so is the capsule, unless it was only the connection that it gave up.
+    fn look_for_capsule(&mut self) {
+        match Capsule::find(self.offer.session, &self.inbox) {
+            Ok((capsule, ..)) if self.last_word == Why::CapsuleEnded => self.capsule = Some(capsule),
+            _ => {
+                self.awaited = None;
+                self.tell(host::Event::CapsuleEnded(self.last_word.clone()));
+            }
+        }
+    }
+
     /// A capsule that is not wanted any more is, or was, cleared by its name.
     fn prepared(&mut self, ticket: Ticket, prepared: Result<Capsule, Why>) {
         if self.awaited.take_if(|(awaited, _)| *awaited == ticket).is_none() {
             return;
         }
         let outcome = prepared.and_then(|capsule| {
+            if self.gone_early {
+                return Err(Why::CapsuleEnded);
+            }
             self.arrival.step("prepared");
             self.capsule = Some(capsule);
             self.daemon.stays.open_desk(&self.offer);
@@ -292,8 +315,8 @@ impl Stay {
             Work::Prepare => {
                 let (daemon, offer, inbox) = (self.daemon.clone(), self.offer.clone(), self.inbox.clone());
                 self.awaited = Some((ticket, work));
-                self.preparing =
-                    self.apart(move || Event::Prepared(ticket, work::prepare(&daemon, &offer, &inbox)));
+                self.preparing = self
+                    .apart(ticket, move || Event::Prepared(ticket, work::prepare(&daemon, &offer, &inbox)));
             }
             Work::Restore => self.ask_capsule(ticket, work, &ToCapsule::Restore),
             Work::Release => self.ask_capsule(ticket, work, &ToCapsule::Release),
@@ -306,7 +329,7 @@ impl Stay {
             Work::PreCopy { .. } | Work::Dump => self.later(Event::Worked(ticket, Ok(()))),
             Work::SendImage { next, to } => {
                 let (node, session) = (self.daemon.node.clone(), self.offer.session);
-                self.apart(move || {
+                self.apart(ticket, move || {
                     let sent = departure::send(&node, session, next, to);
                     Event::Worked(ticket, sent.map_err(failed))
                 });
@@ -316,7 +339,7 @@ impl Stay {
                 self.meter = None;
                 let (daemon, offer, capsule) = (self.daemon.clone(), self.offer.clone(), self.capsule.take());
                 let preparing = self.preparing.take();
-                self.apart(move || {
+                self.apart(ticket, move || {
                     // What is still being made would else be left.
                     let _panicked = preparing.map(JoinHandle::join);
                     Event::Worked(ticket, work::clear(&daemon, &offer, capsule).map_err(failed))
@@ -336,12 +359,12 @@ impl Stay {
     }
 
     /// Does something long on a thread of its own.
-    fn apart(&self, work: impl FnOnce() -> Event + Send + 'static) -> Option<JoinHandle<()>> {
+    fn apart(&self, ticket: Ticket, work: impl FnOnce() -> Event + Send + 'static) -> Option<JoinHandle<()>> {
         let inbox = self.inbox.clone();
         let spawned = std::thread::Builder::new().name("stay's work".to_owned()).spawn(move || {
             let _stay_is_over = inbox.send(work());
         });
-        spawned.inspect_err(|error| tracing::error!(%error, "starting a thread for a stay's work")).ok()
+        spawned.map_err(|error| self.later(Event::Worked(ticket, Err(failed(error.into()))))).ok()
     }
 
     fn later(&self, event: Event) {

@@ -5,9 +5,13 @@ use super::stay::Event;
 use super::{homes, place};
 use crate::home::Daemon;
 use anyhow::Result;
-use brant_migration::protocol::{Offer, Refusal};
+use brant_migration::protocol::{Offer, Refusal, SessionId};
 use brant_migration::session::Why;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+/// How long to wait before what could not be cleared is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// Judges the offer, and makes all that does not depend on the image.
 pub(super) fn prepare(daemon: &Daemon, offer: &Offer, inbox: &Sender<Event>) -> Result<Capsule, Why> {
@@ -41,4 +45,12 @@ pub(super) fn clear(daemon: &Daemon, offer: &Offer, capsule: Option<Capsule>) ->
         homes::abandon(offer.home);
     }
     Ok(())
+}
+
+/// The same for a stay that nobody owns; again until it works.
+pub(super) fn clear_remains(session: SessionId) {
+    while let Err(error) = capsule::end(session).and_then(|()| place::clear(session)) {
+        tracing::error!(%session, "clearing a stay: {error:#}");
+        std::thread::sleep(AGAIN);
+    }
 }

@@ -31,6 +31,8 @@ pub(super) struct Entry {
     pub(super) hello: Hello,
     /// The process that stands for it; its number, unless others have gone on after its end.
     pub(super) deputy: i32,
+    /// Its start.
+    pub(super) deputy_started: u64,
     /// What is shown of it.
     pub(super) view: ProcessView,
 }

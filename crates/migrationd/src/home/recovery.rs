@@ -52,9 +52,10 @@ fn go_on(daemon: &Daemon, entry: Entry, stay: Stay) -> Result<()> {
 fn look(entry: &Entry) -> Found {
     let Entry { deputy, offer, .. } = entry;
     if *deputy != offer.pid {
-        return if inspect::is_deputy(*deputy) { Found::Deputy } else { Found::Nothing };
+        let same = inspect::is_deputy(*deputy) && inspect::started(*deputy) == Some(entry.deputy_started);
+        return if same { Found::Deputy } else { Found::Nothing };
     }
-    let same = inspect::summary(offer.pid).is_some_and(|summary| summary.started == entry.started);
+    let same = inspect::started(offer.pid) == Some(entry.started);
     if !same || inspect::has_ended(offer.pid) {
         return Found::Nothing;
     }

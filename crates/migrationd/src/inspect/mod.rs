@@ -136,9 +136,25 @@ pub fn is_deputy(pid: i32) -> bool {
     fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == Path::new(DEPUTY))
 }
 
-/// Whether it is gone, or has ended and waits for its parent.
+/// Whether it is gone, or has ended and waits for its parent. Where that cannot be found out, it is not known to be.
 pub fn has_ended(pid: i32) -> bool {
-    Stat::read(pid).is_none_or(|stat| matches!(stat.state, 'Z' | 'X'))
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(text) => Stat::parse(&text).is_some_and(|stat| matches!(stat.state, 'Z' | 'X')),
+        Err(error) => {
+            let gone = [rustix::io::Errno::NOENT, rustix::io::Errno::SRCH].map(|errno| errno.raw_os_error());
+            error.raw_os_error().is_some_and(|error| gone.contains(&error))
+        }
+    }
+}
+
+/// When it started, in clock ticks since boot: with the number, its identity.
+pub fn started(pid: i32) -> Option<u64> {
+    Stat::read(pid)?.field(22)
+}
+
+/// Its parent.
+pub fn parent(pid: i32) -> Option<i32> {
+    Stat::read(pid)?.field(4)?.try_into().ok()
 }
 
 /// One of these processes that holds the process's end of a stream, and its descriptor.

@@ -5,8 +5,13 @@ use brant_migration::protocol::{FromCapsule, ToCapsule};
 use brant_migrationd::guest::capsule::Setup;
 use brant_migrationd::outbox::Outbox;
 use brant_migrationd::wire;
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
+
+/// How long a daemon may take in the middle of a word, or to hear the last one.
+const LISTENING: Duration = Duration::from_secs(2);
+const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// The listening socket, and the daemon that has come to it last.
 pub(crate) struct Control {
@@ -23,6 +28,7 @@ impl Control {
         let (mut daemon, _) = listener.accept().context("waiting for migrationd")?;
         let setup = wire::receive(&mut daemon).context("waiting for the set-up")?;
         let setup = setup.context("migrationd went away")?;
+        set_limits(&daemon)?;
         Ok((Self { listener, daemon: Some(daemon), outbox: Outbox::default() }, setup))
     }
 
@@ -41,6 +47,7 @@ impl Control {
     /// Takes in the daemon that has come, in place of the one before.
     pub(crate) fn admit(&mut self) -> Result<()> {
         let (daemon, _) = self.listener.accept().context("taking a daemon in")?;
+        set_limits(&daemon)?;
         self.daemon = Some(daemon);
         self.outbox = Outbox::default();
         Ok(())
@@ -72,11 +79,22 @@ impl Control {
         }
     }
 
-    /// Says the last thing, and waits until it is said.
+    /// Says something, and waits until it is said, but not for a daemon that does not listen.
     pub(crate) fn say_at_once(&mut self, word: &FromCapsule) {
+        let deadline = Instant::now() + LISTENING;
+        if self.say(word).is_err() {
+            return;
+        }
         self.flush();
-        if let Some(daemon) = &mut self.daemon {
-            let _gone = wire::send(daemon, word);
+        while !self.outbox.is_empty() && Instant::now() < deadline {
+            let Some(daemon) = &self.daemon else { return };
+            let _looked_again = poll(&mut [PollFd::new(daemon, PollFlags::OUT)], Some(&MOMENT));
+            self.flush();
         }
     }
+}
+
+/// A daemon that stops in the middle of a word is not waited for: the next connection begins anew.
+fn set_limits(daemon: &UnixStream) -> Result<()> {
+    daemon.set_read_timeout(Some(LISTENING)).context("setting up the control socket")
 }

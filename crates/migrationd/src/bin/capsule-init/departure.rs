@@ -102,6 +102,13 @@ pub(crate) fn freeze() -> Result<()> {
     work().freeze(SOON).context("freezing the process")
 }
 
+/// Ends them.
+pub(crate) fn kill() {
+    if let Err(error) = work().kill() {
+        eprintln!("capsule-init: ending the process: {error}");
+    }
+}
+
 /// Lets them go on.
 pub(crate) fn thaw() -> Result<()> {
     work().thaw(SOON).context("thawing the process")

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// Where migrationd is found.
 const DEPUTIES: &str = "/run/brant/deputies.sock";
+/// How long it may take to take in one that stands for those who go on.
+const TAKING_IN: Duration = Duration::from_secs(5);
 /// How often it is looked for.
 const KNOCKING: Duration = Duration::from_millis(250);
 
@@ -50,10 +52,16 @@ impl Door {
                 Ok((hello, daemon))
             });
             if let Ok((hello, daemon)) = greeted {
-                let ends = ends::take(&daemon, &hello, inherited, terminal)?;
-                self.daemon = Some(daemon);
-                self.settings = clock::settings(hello.lease);
-                return Ok((hello, ends));
+                match ends::take(&daemon, &hello, inherited, terminal) {
+                    Ok(ends) => {
+                        self.daemon = Some(daemon);
+                        self.settings = clock::settings(hello.lease);
+                        return Ok((hello, ends));
+                    }
+                    // It has ended before it had given everything; the next one gives what it can.
+                    Err(_) if hello.descriptors => {}
+                    Err(error) => return Err(error),
+                }
             }
             self.give_up_if_late()?;
             std::thread::sleep(KNOCKING);
@@ -113,11 +121,26 @@ impl Door {
         Ok(false)
     }
 
-    /// Comes as another process than before.
+    /// Comes as another process than before, and waits until it is known to be the one that counts.
+    ///
+    /// # Errors
+    /// When there is no migrationd for longer than any lease lasts.
     pub(crate) fn come_anew(&mut self) -> io::Result<()> {
         self.lose();
-        self.daemon = Some(self.connect(true)?);
-        Ok(())
+        loop {
+            let taken_in = self.connect(true).and_then(|mut daemon| {
+                daemon.set_read_timeout(Some(TAKING_IN))?;
+                let word = wire::receive::<ToDeputy>(&mut daemon)?;
+                daemon.set_read_timeout(None)?;
+                Ok((daemon, word))
+            });
+            if let Ok((daemon, Some(ToDeputy::Reattached))) = taken_in {
+                self.daemon = Some(daemon);
+                return Ok(());
+            }
+            self.give_up_if_late()?;
+            std::thread::sleep(KNOCKING);
+        }
     }
 
     fn connect(&self, greeted: bool) -> io::Result<UnixStream> {

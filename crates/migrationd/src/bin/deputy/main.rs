@@ -89,7 +89,7 @@ impl Deputy {
         let (hello, Ends { streams, files }) = door.be_greeted(&inherited, terminal.as_ref())?;
         // Its own ends are closed now: held open, they would keep others from seeing that nobody writes any more.
         drop(inherited);
-        let Hello { comm, pending, streams: pipes, .. } = hello;
+        let Hello { comm, pending, streams: pipes, stopped, .. } = hello;
         process::set_name(&comm);
         let mut deputy = Self {
             door,
@@ -103,6 +103,10 @@ impl Deputy {
             witness: None,
             leaving: None,
         };
+        if stopped {
+            // It became what it is when somebody continued it.
+            deputy.say(ToProcess::SignalGroup(process::SIGCONT));
+        }
         deputy.drop_once(pending)?;
         deputy.tell_size();
         Ok(deputy)
@@ -145,9 +149,9 @@ impl Deputy {
                 None => self.words.reattached(),
             }
         }
-        if self.words.has_room() {
+        if self.may_serve() {
             for word in self.streams.serve() {
-                self.words.say(ToProcess::Stream(word));
+                self.say(ToProcess::Stream(word));
             }
         }
         self.words.tick(clock::now(), PATIENCE);
@@ -175,7 +179,7 @@ impl Deputy {
             .filter(|terminal| self.wants_input && self.words.has_room() && terminal.is_ours());
         fds.extend(readable.map(|terminal| PollFd::new(&terminal.input, PollFlags::IN)));
         let streams_at = fds.len();
-        if self.words.has_room() {
+        if self.may_serve() {
             fds.extend(self.streams.poll_fds());
         }
         let soon = self.wants_input
@@ -192,9 +196,21 @@ impl Deputy {
         Ok([spoken_to, ready(0, PollFlags::IN), streams_at > typed_at && ready(typed_at, in_or_gone)])
     }
 
+    /// Whether the streams may be served: while there is room for what comes of it, and when nobody hears it any more.
+    fn may_serve(&self) -> bool {
+        self.words.has_room() || matches!(self.leaving, Some(Leaving::Ending(_)))
+    }
+
+    /// Says something to the process, unless that has ended.
+    fn say(&mut self, word: ToProcess) {
+        if !matches!(self.leaving, Some(Leaving::Ending(_))) {
+            self.words.say(word);
+        }
+    }
+
     fn read_terminal(&mut self) {
         match self.terminal.as_mut().map(Terminal::read) {
-            Some(Ok(typed)) => self.words.say(ToProcess::Input(typed)),
+            Some(Ok(typed)) => self.say(ToProcess::Input(typed)),
             // The terminal has gone, or is no longer ours to read; the signals say the rest.
             _ => self.wants_input = false,
         }
@@ -275,15 +291,15 @@ impl Deputy {
             signal::SIGWINCH => self.tell_size(),
             // Its own write into a broken pipe; the stream says so already.
             signal::SIGPIPE if own => {}
-            process::SIGCONT => self.words.say(ToProcess::SignalGroup(signal)),
-            _ if by_kernel => self.words.say(ToProcess::SignalGroup(signal)),
+            process::SIGCONT => self.say(ToProcess::SignalGroup(signal)),
+            _ if by_kernel => self.say(ToProcess::SignalGroup(signal)),
             _ => {
                 let group = match &mut self.witness {
                     Some(witness) => witness.has_seen(signal)?,
                     None => false,
                 };
                 let word = if group { ToProcess::SignalGroup(signal) } else { ToProcess::Signal(signal) };
-                self.words.say(word);
+                self.say(word);
             }
         }
         Ok(())
@@ -291,7 +307,7 @@ impl Deputy {
 
     fn tell_size(&mut self) {
         if let Some(size) = self.terminal.as_ref().and_then(Terminal::size) {
-            self.words.say(ToProcess::Resize(size));
+            self.say(ToProcess::Resize(size));
         }
     }
 }

@@ -157,6 +157,7 @@ impl Keeper {
             stopped: self.stopped,
             hello: self.hello.clone(),
             deputy: self.task.pid,
+            deputy_started: self.task.started,
             view: self.view.clone(),
         }
     }

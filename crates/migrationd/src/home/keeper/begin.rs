@@ -57,6 +57,7 @@ fn prepare(daemon: &Daemon, pid: i32, wish: &Wish) -> Result<(Keeper, Vec<Action
         pending: 0,
         streams: offer.streams.clone(),
         shared_files: offer.shared_files.clone(),
+        stopped,
         lease: offer.lease,
         descriptors: false,
     };
@@ -67,7 +68,7 @@ fn prepare(daemon: &Daemon, pid: i32, wish: &Wish) -> Result<(Keeper, Vec<Action
 
 /// Keeps a process that an earlier daemon has left, on a thread of its own.
 pub(in crate::home) fn find(daemon: &Daemon, entry: Entry, found: Found, frozen: Frozen) -> Result<()> {
-    let Entry { record, offer, started, stopped, hello, deputy, mut view } = entry;
+    let Entry { record, offer, started, stopped, hello, deputy, deputy_started, mut view } = entry;
     let (inbox, events) = channel();
     let (Record::Leaving { stay, .. } | Record::Away { stay }) = &record;
     let stay = *stay;
@@ -75,7 +76,7 @@ pub(in crate::home) fn find(daemon: &Daemon, entry: Entry, found: Found, frozen:
         view.state = ProcessState::Away;
         view.node = daemon.node.by_id(stay.node).map_or(view.node, |node| node.name);
     }
-    let task = Task { pid: deputy, started: inspect::summary(deputy).map_or(started, |it| it.started) };
+    let task = Task { pid: deputy, started: deputy_started };
     let departure = Departure::found(&daemon.node, offer.pid, Some(frozen), inbox.clone());
     let worker = Worker::begin(departure)?;
     daemon.registry.begin(offer.session, view.clone());

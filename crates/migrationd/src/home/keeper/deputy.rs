@@ -5,10 +5,11 @@ use super::Event;
 use crate::home::Daemon;
 use crate::home::pipes::Pipes;
 use crate::outlet::Outlet;
-use crate::{descriptors, inspect, wire};
+use crate::{descriptors, doorman, inspect, wire};
 use anyhow::{Context, Result, bail};
 use brant_migration::protocol::{FromDeputy, Hello, ToDeputy};
 use brant_sys::process::peer_of;
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -46,17 +47,11 @@ pub fn listen_for_deputies() -> Result<UnixListener> {
 
 /// Leads each deputy to its keeper, for as long as the program runs.
 pub fn serve_deputies(daemon: &Daemon, listener: &UnixListener) {
-    for stream in listener.incoming().flatten() {
-        let daemon = daemon.clone();
-        let spawned = std::thread::Builder::new().name("deputy".to_owned()).spawn(move || {
-            if let Err(error) = lead(&daemon, stream) {
-                tracing::debug!("a deputy was not led to its keeper: {error:#}");
-            }
-        });
-        if let Err(error) = spawned {
-            tracing::error!(%error, "starting a thread for a deputy");
+    doorman::serve(listener, "deputy", |stream, _| {
+        if let Err(error) = lead(daemon, stream) {
+            tracing::debug!("a deputy was not led to its keeper: {error:#}");
         }
-    }
+    });
 }
 
 fn lead(daemon: &Daemon, mut stream: UnixStream) -> Result<()> {
@@ -73,11 +68,18 @@ fn lead(daemon: &Daemon, mut stream: UnixStream) -> Result<()> {
     keeper.send(Event::Deputy(visitor)).context("its keeper is gone")
 }
 
-/// The connection to the deputy.
+/// The connection to the deputy. Dropped, it is cut.
 #[derive(Debug)]
 pub(super) struct Deputy {
     pub(super) number: u64,
     outlet: Outlet,
+    stream: UnixStream,
+}
+
+impl Drop for Deputy {
+    fn drop(&mut self) {
+        let _gone = self.stream.shutdown(Shutdown::Both);
+    }
 }
 
 impl Deputy {
@@ -97,20 +99,21 @@ impl Deputy {
                 descriptors::send(&stream, end.as_fd()).context("giving the deputy a pipe")?;
             }
         }
-        let outlet = Outlet::begin(stream.try_clone().context("sharing the deputy's socket")?);
+        let share = || stream.try_clone().context("sharing the deputy's socket");
+        let (outlet, shared) = (Outlet::begin(share()?), share()?);
         let inbox = inbox.clone();
         std::thread::Builder::new()
             .name("from-deputy".to_owned())
             .spawn(move || {
                 while let Ok(Some(FromDeputy::Packet(packet))) = wire::receive(&mut stream) {
-                    if inbox.send(Event::FromDeputy(packet)).is_err() {
+                    if inbox.send(Event::FromDeputy(number, packet)).is_err() {
                         return;
                     }
                 }
                 let _keeper_gone = inbox.send(Event::DeputyGone(number));
             })
             .context("starting a thread")?;
-        Ok(Self { number, outlet: outlet.context("starting a thread")? })
+        Ok(Self { number, outlet: outlet.context("starting a thread")?, stream: shared })
     }
 
     /// Tells it something that has to arrive.

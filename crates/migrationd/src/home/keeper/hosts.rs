@@ -133,11 +133,13 @@ fn dial(node: &Node, to: NodeId, session: SessionId, inbox: Sender<Event>) {
         let to = node.by_id(to).context("the node is not known here")?;
         link::connect(to.overlay, secret, Opening::Stay(session), DIALLING)
     };
+    let again = inbox.clone();
     let spawned = std::thread::Builder::new().name("dialling".to_owned()).spawn(move || {
         let _keeper_gone = inbox.send(Event::Dialled(session, call()));
     });
     if let Err(error) = spawned {
-        tracing::error!(%error, "starting a thread to call a node");
+        // It is tried again like a call that nobody has answered.
+        let _keeper_gone = again.send(Event::Dialled(session, Err(error.into())));
     }
 }
 

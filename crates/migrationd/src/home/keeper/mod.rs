@@ -42,8 +42,8 @@ pub(crate) enum Event {
     Fact(Fact),
     /// The deputy has come.
     Deputy(Visitor),
-    /// From the deputy, for the process.
-    FromDeputy(Packet<ToProcess>),
+    /// From the deputy on that connection, for the process.
+    FromDeputy(u64, Packet<ToProcess>),
     /// That connection to the deputy is over.
     DeputyGone(u64),
     /// A node was called for this stay, and has answered, or not.
@@ -65,7 +65,7 @@ struct Task {
 impl Task {
     fn has_ended(self) -> bool {
         inspect::has_ended(self.pid)
-            || inspect::summary(self.pid).is_none_or(|summary| summary.started != self.started)
+            || inspect::started(self.pid).is_some_and(|started| started != self.started)
     }
 }
 
@@ -173,7 +173,11 @@ impl Keeper {
             Event::Worked(ticket, outcome) => self.worked(ticket, outcome),
             Event::Fact(fact) => self.learn(fact),
             Event::Deputy(visitor) => self.receive(visitor),
-            Event::FromDeputy(packet) => self.to_host(&ToHost::Packet(packet)),
+            Event::FromDeputy(number, packet) => {
+                if self.deputy.as_ref().is_some_and(|deputy| deputy.number == number) {
+                    self.to_host(&ToHost::Packet(packet));
+                }
+            }
             Event::DeputyGone(number) => {
                 if self.deputy.take_if(|deputy| deputy.number == number).is_some() && self.task.has_ended() {
                     self.task_gone();
@@ -216,7 +220,11 @@ impl Keeper {
     fn wish(&mut self, wish: Wish) {
         let stay = Stay { session: new_session(), node: wish.to.id };
         let (mut out, now) = (Vec::new(), clock::now());
-        if self.journey.is_some() || self.home.move_to(now, stay, &mut out).is_err() {
+        // One that never left is looked at anew when what was begun for it before is gone.
+        if self.home.host().is_none()
+            || self.journey.is_some()
+            || self.home.move_to(now, stay, &mut out).is_err()
+        {
             let _nobody_waits = wish.answer.send(Err(Stayed::Busy(self.offer.pid)));
             return;
         }
@@ -227,7 +235,10 @@ impl Keeper {
     /// A deputy has come: the first time, or from a daemon that has ended, or one that stands for those who go on.
     fn receive(&mut self, visitor: Visitor) {
         let Visitor { pid, uid, greeted, .. } = visitor;
-        let Some(summary) = inspect::summary(pid).filter(|_| uid == self.offer.uid) else { return };
+        let is_ours = pid == self.task.pid || inspect::parent(pid) == Some(self.task.pid);
+        let Some(started) = inspect::started(pid).filter(|_| is_ours && uid == self.offer.uid) else {
+            return;
+        };
         self.visits += 1;
         let pipes = self.pipes.as_ref();
         match Deputy::take(visitor, self.visits, &self.hello, pipes, &self.inbox) {
@@ -244,10 +255,14 @@ impl Keeper {
             }
         }
         tracing::debug!(pid, greeted, "a deputy has come");
-        let task = Task { pid, started: summary.started };
+        let task = Task { pid, started };
         if task != self.task {
             self.task = task;
             self.rewrite_entry();
+        }
+        // One that stands for those who go on waits for this word: from now on it is the one that counts.
+        if let Some(deputy) = &self.deputy {
+            deputy.say(&ToDeputy::Reattached);
         }
         self.to_host(&ToHost::Reattached);
     }
@@ -273,6 +288,7 @@ impl Keeper {
                 }
                 self.stopped = stopped;
                 self.hello.pending = pending;
+                self.hello.stopped = stopped;
                 self.pipes = Some(pipes);
             }
             _ => {}

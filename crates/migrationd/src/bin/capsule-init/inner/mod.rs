@@ -22,7 +22,7 @@ mod obey;
 pub(crate) use begin::run;
 
 use crate::control::Control;
-use crate::departure::{Departed, Told};
+use crate::departure::{self, Departed, Told};
 use crate::members;
 use crate::offsets::Offsets;
 use crate::restore;
@@ -130,6 +130,8 @@ impl Capsule {
             }
             // What was said meanwhile may have prolonged it.
             if !spoken_to && self.lease.is_over(clock::now()) {
+                // Before anything that could wait: whoever is in here must not outlive the lease.
+                departure::kill();
                 bail!("nothing was heard from the home node for longer than the lease");
             }
         }
