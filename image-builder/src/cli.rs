@@ -2,6 +2,7 @@
 
 use crate::build::args::BuildArgs;
 use crate::cluster::args::ClusterArgs;
+use crate::profile::verbs::ProfileVerb;
 use crate::prove::ProveArgs;
 use crate::smoke::SmokeArgs;
 use crate::trial::TryArgs;
@@ -26,6 +27,11 @@ pub(crate) enum Verb {
     Build(BuildArgs),
     /// Build the image and boot a cluster from it, to look at; installs what is missing.
     Try(TryArgs),
+    /// List the profiles that an image can be built from.
+    Profiles,
+    /// Look at a profile, or check one.
+    #[command(subcommand)]
+    Profile(ProfileVerb),
     /// Run machines from an image, on this host.
     #[command(subcommand)]
     Cluster(ClusterArgs),

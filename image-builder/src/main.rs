@@ -8,6 +8,7 @@ mod host;
 mod interrupt;
 mod invoker;
 mod job;
+mod profile;
 mod progress;
 mod prove;
 mod smoke;
@@ -24,6 +25,8 @@ fn main() -> ExitCode {
     interrupt::watch();
     let outcome = match cli.verb {
         Verb::Build(args) => build::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Profiles => profile::verbs::list().map(|()| ExitCode::SUCCESS),
+        Verb::Profile(verb) => profile::verbs::run(&verb).map(|()| ExitCode::SUCCESS),
         Verb::Cluster(args) => cluster::run(&args),
         Verb::Try(args) => trial::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Prove(args) => prove::run(&args).map(|()| ExitCode::SUCCESS),

@@ -25,7 +25,8 @@ impl Workspace {
         })
     }
 
-    fn above(start: &Path) -> Option<Self> {
+    /// The tree that this folder lies in.
+    pub(crate) fn above(start: &Path) -> Option<Self> {
         let holds =
             |dir: &&Path| dir.join("profiles").is_dir() && dir.join("image-builder/Cargo.toml").is_file();
         start.ancestors().find(holds).map(|root| Self { root: root.to_owned() })

@@ -1,7 +1,7 @@
 //! The hand-over file, written whole or not at all.
 
 use anyhow::{Context, Result};
-use brant_types::boot::{BOOT_FACTS, BootFacts};
+use brant_types::boot::{BOOT_FACTS, BootFacts, IMAGE_FACTS, ImageFacts};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -24,6 +24,12 @@ pub(crate) fn read() -> Result<BootFacts> {
     let text = fs::read_to_string(BOOT_FACTS).with_context(|| format!("reading `{BOOT_FACTS}`"))?;
     // The parser's message could quote the secret.
     toml::from_str(&text).ok().with_context(|| format!("reading `{BOOT_FACTS}`: it is damaged"))
+}
+
+/// What the builder says of this image.
+pub(crate) fn image() -> Result<ImageFacts> {
+    let text = fs::read_to_string(IMAGE_FACTS).with_context(|| format!("reading `{IMAGE_FACTS}`"))?;
+    toml::from_str(&text).with_context(|| format!("reading `{IMAGE_FACTS}`"))
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         ("halt", _) => power::ask(power::Ending::Halt),
         (_, Some("supervise")) if std::process::id() == 1 => rescue::unless_fine(supervise::run),
         (_, Some("devices")) => devices::run(),
+        (_, Some("console")) => supervise::console::run(words.get(2).map_or("console", String::as_str)),
         (_, Some("network")) => net::run(),
         (_, Some("flush")) => supervise::flush(),
         _ if std::process::id() == 1 => rescue::unless_fine(boot::run),

@@ -118,7 +118,7 @@ fn migrate(daemon: &Daemon, pid: i32, node: &str) -> UserAnswer {
         Err(_) => denied(
             "daemon",
             "the move ended without an answer".to_owned(),
-            Some("look at /run/brant/log/migrationd.log".to_owned()),
+            Some(format!("look at {}", crate::system::own_log())),
         ),
     }
 }

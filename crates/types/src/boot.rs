@@ -48,7 +48,10 @@ pub struct LinkFacts {
     pub from_dhcp: bool,
 }
 
-/// What the builder says of an image, `/brant/image.toml` in the initramfs and `/usr/lib/brant/image.toml` on the root.
+/// What the builder says of an image, on its root.
+pub const IMAGE_FACTS: &str = "/usr/lib/brant/image.toml";
+
+/// What the builder says of an image, `/brant/image.toml` in the initramfs and [`IMAGE_FACTS`] on the root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageFacts {
@@ -58,4 +61,18 @@ pub struct ImageFacts {
     pub profile: String,
     /// Brant's version.
     pub version: String,
+    /// What runs the node once the root is there.
+    pub system: SystemKind,
+    /// Whom a console logs in.
+    pub console_user: String,
+}
+
+/// The first process of a running node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SystemKind {
+    /// `init supervise`.
+    Brant,
+    /// systemd, which starts Brant's services from units.
+    Systemd,
 }

@@ -1,19 +1,20 @@
-//! The ordinary user of an image, as lines of the account files.
+//! The people of an image, as lines of the account files.
 
-/// The user's name, and the group's.
-pub(crate) const USER: &str = "brant";
-/// The user's number, and the group's.
-pub(crate) const UID: u32 = 1000;
-/// The home folder, without a leading slash.
-pub(crate) const HOME: &str = "home/brant";
+use crate::profile::User;
 
-/// File, line and mode. Nobody can log in by password: consoles log this user in, and sudo asks for none.
-pub(crate) fn lines() -> [(&'static str, String, u32); 4] {
+/// A user's home folder, without a leading slash.
+pub(crate) fn home(user: &User) -> String {
+    format!("home/{}", user.name)
+}
+
+/// File, line and mode. Nobody can log in by password: consoles log a user in, and ssh wants a key.
+pub(crate) fn lines(user: &User) -> [(&'static str, String, u32); 4] {
+    let User { name, uid, comment, shell, .. } = user;
     [
-        ("etc/passwd", format!("{USER}:x:{UID}:{UID}:Brant user:/{HOME}:/bin/bash"), 0o644),
-        ("etc/group", format!("{USER}:x:{UID}:"), 0o644),
-        ("etc/shadow", format!("{USER}:!:20000:0:99999:7:::"), 0o640),
-        ("etc/gshadow", format!("{USER}:!::"), 0o640),
+        ("etc/passwd", format!("{name}:x:{uid}:{uid}:{comment}:/{}:{shell}", home(user)), 0o644),
+        ("etc/group", format!("{name}:x:{uid}:"), 0o644),
+        ("etc/shadow", format!("{name}:*:20000:0:99999:7:::"), 0o640),
+        ("etc/gshadow", format!("{name}:!::"), 0o640),
     ]
 }
 
@@ -24,16 +25,62 @@ pub(crate) fn with_line(text: &str, line: &str) -> String {
     others.chain([line]).fold(String::new(), |all, line| all + line + "\n")
 }
 
+/// `/etc/group`, or `/etc/gshadow`, with this user among the members of a group; none if there is no such group.
+pub(crate) fn with_member(text: &str, group: &str, user: &str) -> Option<String> {
+    let mut found = false;
+    let mut all = String::new();
+    for line in text.lines() {
+        let is_it = line.split(':').next() == Some(group);
+        let listed = line.rsplit(':').next().unwrap_or_default().split(',').any(|member| member == user);
+        found |= is_it;
+        all += line;
+        if is_it && !listed {
+            all += if line.ends_with(':') { "" } else { "," };
+            all += user;
+        }
+        all += "\n";
+    }
+    found.then_some(all)
+}
+
+/// The sudo rule of a user who is asked for nothing.
+pub(crate) fn sudo_rule(user: &User) -> String {
+    format!("{} ALL=(ALL:ALL) NOPASSWD: ALL\n", user.name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn user() -> User {
+        User {
+            name: "brant".to_owned(),
+            uid: 1000,
+            comment: "Brant user".to_owned(),
+            shell: "/bin/bash".to_owned(),
+            groups: Vec::new(),
+            sudo: true,
+            ssh_keys: Vec::new(),
+        }
+    }
+
     #[test]
     fn an_account_is_added_once() {
         let root = "root:x:0:0:root:/root:/bin/bash\n";
-        let line = &lines()[0].1;
+        let line = &lines(&user())[0].1;
+        assert_eq!(line, "brant:x:1000:1000:Brant user:/home/brant:/bin/bash");
         let once = with_line(root, line);
         assert_eq!(once, format!("{root}{line}\n"));
         assert_eq!(with_line(&once, line), once);
+    }
+
+    #[test]
+    fn a_member_is_added_once_to_the_group_of_that_name() {
+        let text = "audio:x:29:\nvideo:x:44:ann\n";
+        let once = with_member(text, "video", "brant").unwrap();
+        assert_eq!(once, "audio:x:29:\nvideo:x:44:ann,brant\n");
+        assert_eq!(with_member(&once, "video", "brant").unwrap(), once);
+        assert_eq!(with_member(text, "audio", "brant").unwrap(), "audio:x:29:brant\nvideo:x:44:ann\n");
+        assert_eq!(with_member(text, "vid", "brant"), None);
     }
 }

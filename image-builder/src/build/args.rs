@@ -1,8 +1,8 @@
 //! The arguments of `build`, and what they come to.
 
-use super::profile::{self, Profile};
 use super::secret::SecretSource;
 use crate::failure::{Advice, Kind};
+use crate::profile::{self, Profile};
 use crate::workspace::Workspace;
 use anyhow::Context as _;
 use clap::Args;
@@ -14,7 +14,7 @@ const DEFAULT_CLUSTER: &str = "brant";
 /// Build a bootable image from a profile.
 #[derive(Debug, Args)]
 pub(crate) struct BuildArgs {
-    /// Which of `profiles/*.toml` to build.
+    /// Which profile to build: one of `brant-image profiles`, or a file.
     #[arg(short, long, default_value = DEFAULT_PROFILE)]
     pub profile: String,
     /// Where the image goes [default: target/brant-PROFILE.iso].
@@ -72,7 +72,7 @@ impl BuildArgs {
     /// A wrong profile or argument, before anything has been touched.
     pub(crate) fn resolve(&self) -> anyhow::Result<Plan> {
         let workspace = Workspace::find()?;
-        let profile = profile::load(&workspace.profiles(), &self.profile)?;
+        let profile = profile::load(&workspace, &self.profile)?;
         check_cluster(&self.cluster)?;
         let output = self.output.clone().unwrap_or_else(|| workspace.image(&profile.name));
         let secret = match &self.secret_file {

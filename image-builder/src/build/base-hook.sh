@@ -1,7 +1,8 @@
 #!/bin/sh
 # Run by mmdebstrap on the host when the packages are installed; $1 is the root. Takes what an image needs beside
 # installed packages: the kernel with its modules, without the scripts that would make an initramfs, and the boot
-# loaders. BRANT_KERNEL is the kernel's metapackage; BRANT_UNWANTED_MODULES lists paths below `kernel/`.
+# loaders. BRANT_KERNEL is the kernel's metapackage; BRANT_UNWANTED_MODULES lists paths below `kernel/`;
+# BRANT_FIRMWARE_FILES lists what is taken out of BRANT_FIRMWARE_PACKAGES, below /usr/lib/firmware.
 set -eu
 export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
 debs="$1/.brant/debs"
@@ -14,7 +15,8 @@ if [ -z "$image" ]; then
     exit 1
 fi
 apt-get --quiet=2 -o APT::Sandbox::User=root download \
-    "$image" isolinux syslinux-common grub-efi-amd64-signed shim-signed shim-helpers-amd64-signed
+    "$image" isolinux syslinux-common grub-efi-amd64-signed shim-signed shim-helpers-amd64-signed \
+    $BRANT_FIRMWARE_PACKAGES
 for deb in *.deb; do
     dpkg-deb --extract "$deb" "$1/.brant/files"
 done
@@ -31,3 +33,22 @@ for modules in "$files"/usr/lib/modules/* "$files"/lib/modules/*; do
     done
     chroot "$1" depmod "$version"
 done
+
+for package in $BRANT_FIRMWARE_PACKAGES; do
+    mkdir -p "$1/usr/share/doc/$package"
+    cp "$files/usr/share/doc/$package/copyright" "$1/usr/share/doc/$package/"
+done
+for wanted in $BRANT_FIRMWARE_FILES; do
+    found=
+    for folder in "$files/usr/lib/firmware" "$files/lib/firmware"; do
+        [ -e "$folder/$wanted" ] || continue
+        found=yes
+        mkdir -p "$(dirname "$1/usr/lib/firmware/$wanted")"
+        cp -a "$folder/$wanted" "$1/usr/lib/firmware/$wanted"
+    done
+    if [ -z "$found" ]; then
+        echo "E: no firmware $wanted in $BRANT_FIRMWARE_PACKAGES" >&2
+        exit 1
+    fi
+done
+rm -rf "$files/usr/lib/firmware" "$files/lib/firmware"

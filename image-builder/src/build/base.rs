@@ -2,12 +2,12 @@
 //! went in, so that the next build takes a second for it.
 
 use super::bench::Bench;
-use super::mirror::{Archive, SUITE};
-use super::profile::Profile;
+use super::mirror::Archive;
 use super::release::hex;
 use crate::failure::{Advice, Kind};
 use crate::invoker;
 use crate::job::Job;
+use crate::profile::Profile;
 use crate::progress::Stage;
 use anyhow::Context as _;
 use brant_sys::child::ChildError;
@@ -20,17 +20,20 @@ use std::time::SystemTime;
 pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// To be counted up when this stage changes in a way that its other inputs do not show.
-const STAGE_VERSION: u32 = 1;
+const STAGE_VERSION: u32 = 2;
 
 const HOOK: &str = include_str!("base-hook.sh");
 
 /// How many roots are kept for later builds.
 const KEPT: usize = 3;
 
-/// Nothing on a node reads these; licences stay, as they must.
-const DPKG_OPTIONS: [&str; 9] = [
+const DPKG_OPTIONS: [&str; 1] = [
     // A root that a power cut spoils is made again.
     "force-unsafe-io",
+];
+
+/// Without documentation also these.
+const WITHOUT_DOCUMENTATION: [&str; 8] = [
     "path-exclude=/usr/share/doc/*",
     "path-include=/usr/share/doc/*/copyright",
     "path-exclude=/usr/share/info/*",
@@ -86,24 +89,28 @@ pub(crate) fn make(
     let hook = bench.work("base-hook.sh");
     write_program(&hook, HOOK)?;
     let half = bench.work("base.tar");
+    let components = profile.debian.components.join(" ");
     let job = Job::new("mmdebstrap")
         .env("TMPDIR", bench.work(""))
         .env("SOURCE_DATE_EPOCH", archive.date.to_string())
         .env("BRANT_KERNEL", &profile.kernel.package)
         .env("BRANT_UNWANTED_MODULES", profile.kernel.unwanted_modules.join(" "))
+        .env("BRANT_FIRMWARE_PACKAGES", profile.firmware.packages.join(" "))
+        .env("BRANT_FIRMWARE_FILES", profile.firmware.files.join(" "))
         .args(["--mode=root", "--variant=minbase", "--format=tar", "--architectures=amd64"])
+        .arg(format!("--components={}", profile.debian.components.join(",")))
         .args(["--aptopt=APT::Install-Recommends \"false\"", "--aptopt=Acquire::Languages \"none\""])
         .args(["--aptopt=Acquire::Retries \"3\"", "--aptopt=Acquire::http::Timeout \"30\""])
-        .args(DPKG_OPTIONS.map(|option| format!("--dpkgopt={option}")))
+        .args(dpkg_options(profile).map(|option| format!("--dpkgopt={option}")))
         .arg(format!("--include={}", profile.debian.packages.join(",")))
         .arg(format!("--customize-hook={}", hook.display()))
-        .arg(SUITE)
+        .arg(&profile.debian.suite)
         .arg(&half)
         .args(
             archive
                 .sources
                 .iter()
-                .map(|(uri, suite)| format!("deb [signed-by={KEYRING}] {uri} {suite} main")),
+                .map(|(uri, suite)| format!("deb [signed-by={KEYRING}] {uri} {suite} {components}")),
         );
     job.watch(|line| stage.detail(line.trim_start_matches("I: ")))
         .map_err(|error| explained(error, archive))?;
@@ -116,15 +123,28 @@ pub(crate) fn make(
     Ok(Base { tar, date: archive.date })
 }
 
+fn dpkg_options(profile: &Profile) -> impl Iterator<Item = &'static str> {
+    let trimmed = WITHOUT_DOCUMENTATION.into_iter().filter(|_| !profile.debian.documentation);
+    DPKG_OPTIONS.into_iter().chain(trimmed)
+}
+
 /// Everything but the state of the archive.
 fn inputs(profile: &Profile) -> String {
     let mut hash = Sha256::new();
     hash.update(STAGE_VERSION.to_le_bytes());
     hash.update(HOOK);
-    for part in
-        [&DPKG_OPTIONS.map(str::to_owned)[..], &profile.debian.packages, &profile.kernel.unwanted_modules]
-    {
-        hash.update(part.join("\n"));
+    let debian = &profile.debian;
+    let lists = [
+        &dpkg_options(profile).map(str::to_owned).collect::<Vec<_>>(),
+        std::slice::from_ref(&debian.suite),
+        &debian.components,
+        &debian.packages,
+        &profile.kernel.unwanted_modules,
+        &profile.firmware.packages,
+        &profile.firmware.files,
+    ];
+    for list in lists {
+        hash.update(list.join("\n"));
         hash.update([0]);
     }
     hash.update(&profile.kernel.package);
@@ -166,6 +186,7 @@ fn explained(error: ChildError, archive: &Archive) -> anyhow::Error {
     let mirror = archive.sources.first().map_or("the mirror", |(uri, _)| uri.as_str());
     let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
     let what = "building the Debian root";
+    let suite = archive.sources.first().map_or("the suite", |(_, suite)| suite.as_str());
     let advice = if says(&["Hash Sum mismatch", "unexpected size", "File has unexpected"]) {
         Advice::new(Kind::Network, format!("{what}: a package came broken from {mirror}")).hint(
             "build again in a while; a mirror in the middle of an update does that, and so does a bad proxy",
@@ -178,7 +199,7 @@ fn explained(error: ChildError, archive: &Archive) -> anyhow::Error {
         "has no installation candidate",
         "Unable to correct problems",
     ]) {
-        Advice::new(Kind::Input, format!("{what}: Debian {SUITE} has not all of the profile's packages"))
+        Advice::new(Kind::Input, format!("{what}: Debian's {suite} has not all of the profile's packages"))
             .hint("look at `packages` in the profile's `[debian]`")
     } else if says(&["Failed to fetch", "Could not resolve", "Could not connect", "Temporary failure"]) {
         Advice::new(Kind::Network, format!("{what}: fetching packages from {mirror}"))
@@ -210,7 +231,7 @@ mod tests {
     #[test]
     fn a_broken_download_is_told_from_a_package_that_does_not_exist() {
         let archive =
-            Archive { sources: vec![("http://m".into(), SUITE.into())], state: String::new(), date: 0 };
+            Archive { sources: vec![("http://m".into(), "trixie".into())], state: String::new(), date: 0 };
         let explain = |tail: &str| {
             let error = ChildError::Failed {
                 program: "mmdebstrap".into(),

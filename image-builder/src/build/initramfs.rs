@@ -4,12 +4,12 @@
 
 use super::modules::{Index, chosen_alias, chosen_dep};
 use super::newc::{Archive, pad};
-use super::profile::Profile;
 use super::programs::Programs;
 use super::root::SealedRoot;
 use super::squashfs::Squashfs;
 use crate::failure::{Advice, Kind};
 use crate::interrupt;
+use crate::profile::Profile;
 use anyhow::Context as _;
 use brant_types::secret::SecretFile;
 use std::fs::{self, File};
@@ -81,7 +81,23 @@ fn add_system<W: Write>(
     add_file(archive, "init", 0o755, programs.init())?;
     add_file(archive, "bin/busybox", 0o755, &root.path("usr/bin/busybox"))?;
     add_file(archive, "brant/image.toml", 0o644, &root.path("usr/lib/brant/image.toml"))?;
+    for wanted in &profile.firmware.files {
+        add_firmware(archive, root, Path::new(wanted))?;
+    }
     add_modules(archive, profile, root)
+}
+
+/// A file below `/usr/lib/firmware`, or a folder with all that is in it; what is a link there is a file here.
+fn add_firmware<W: Write>(archive: &mut Archive<W>, root: &SealedRoot, wanted: &Path) -> anyhow::Result<()> {
+    let path = root.path("usr/lib/firmware").join(wanted);
+    if !path.is_dir() {
+        return add_file(archive, &format!("lib/firmware/{}", wanted.display()), 0o644, &path);
+    }
+    let reading = || format!("reading `{}`", path.display());
+    let entries: Result<Vec<_>, _> = fs::read_dir(&path).with_context(reading)?.collect();
+    let mut names: Vec<_> = entries.with_context(reading)?.iter().map(fs::DirEntry::file_name).collect();
+    names.sort();
+    names.iter().try_for_each(|name| add_firmware(archive, root, &wanted.join(name)))
 }
 
 fn add_modules<W: Write>(

@@ -3,9 +3,9 @@
 use super::esp::{self, EspFile};
 use super::initramfs::{Initramfs, kernel_version};
 use super::menu;
-use super::profile::Profile;
 use super::root::SealedRoot;
 use crate::job::Job;
+use crate::profile::Profile;
 use anyhow::Context as _;
 use std::fs;
 use std::path::{Path, PathBuf};

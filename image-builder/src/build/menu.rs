@@ -1,6 +1,6 @@
 //! The boot menu: one list of entries, rendered for isolinux (BIOS) and for GRUB (UEFI).
 
-use super::profile::Profile;
+use crate::profile::Profile;
 
 /// Where kernel and initramfs are on the medium.
 pub(crate) const KERNEL: &str = "/boot/vmlinuz";
@@ -20,7 +20,7 @@ pub(crate) struct Entry {
 
 /// The entries of a profile, the one that starts by itself first.
 pub(crate) fn entries(profile: &Profile) -> Vec<Entry> {
-    let base = &profile.kernel.command_line;
+    let base = profile.kernel.arguments.join(" ");
     let entry = |label, title, more: &str| Entry { label, title, command_line: format!("{base}{more}") };
     vec![
         entry("brant", "Brant: join the cluster", ""),
@@ -62,13 +62,14 @@ pub(crate) fn grub(entry: &Entry) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::profile;
     use super::*;
+    use crate::profile;
+    use crate::workspace::Workspace;
     use std::path::Path;
 
     fn rendered(template: &str, one: fn(&Entry) -> String) -> String {
         let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let profile = profile::load(&tree.join("profiles"), "compute").unwrap();
+        let profile = profile::load(&Workspace::above(&tree).unwrap(), "compute").unwrap();
         let template = std::fs::read_to_string(tree.join("isolinux").join(template)).unwrap();
         render(&template, &profile, "0123abcd", one)
     }
@@ -86,7 +87,7 @@ mod tests {
 
     #[test]
     fn every_entry_keeps_the_serial_console_last() {
-        let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../profiles");
+        let tree = Workspace::above(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
         for entry in entries(&profile::load(&tree, "compute").unwrap()) {
             let last = entry.command_line.split(' ').rfind(|word| word.starts_with("console="));
             assert_eq!(last, Some("console=ttyS0,115200"), "{}", entry.label);

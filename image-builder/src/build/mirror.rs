@@ -9,11 +9,9 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::profile::Debian;
 use super::release::{Release, hex};
+use crate::profile::Debian;
 
-/// The release of Debian that images are made of.
-pub(crate) const SUITE: &str = "trixie";
 /// How Debian labels its main archive.
 const MAIN: &str = "Debian";
 /// How Debian labels its security archive.
@@ -45,18 +43,19 @@ pub(crate) fn survey(debian: &Debian, work: &Path, stage: &Stage) -> anyhow::Res
     if main.is_empty() {
         return Ok(left_to_mmdebstrap());
     }
+    let suite = debian.suite.as_str();
     let mut tried = Vec::new();
-    let Some((main, release)) = first_that_has(&main, SUITE, MAIN, work, stage, &mut tried)? else {
-        return Err(unreachable(&tried));
+    let Some((main, release)) = first_that_has(&main, suite, MAIN, work, stage, &mut tried)? else {
+        return Err(unreachable(suite, &tried));
     };
-    let mut found = vec![((main.clone(), SUITE.to_owned()), release)];
-    let updates = format!("{SUITE}-updates");
+    let mut found = vec![((main.clone(), suite.to_owned()), release)];
+    let updates = format!("{suite}-updates");
     if let Some((uri, release)) = first_that_has(&[main], &updates, MAIN, work, stage, &mut tried)? {
         found.push(((uri, updates), release));
     }
-    let suite = format!("{SUITE}-security");
-    if let Some((uri, release)) = first_that_has(&security, &suite, SECURITY, work, stage, &mut tried)? {
-        found.push(((uri, suite), release));
+    let fixes = format!("{suite}-security");
+    if let Some((uri, release)) = first_that_has(&security, &fixes, SECURITY, work, stage, &mut tried)? {
+        found.push(((uri, fixes), release));
     }
     Ok(summed_up(found))
 }
@@ -145,8 +144,8 @@ fn first_that_has(
     Ok(None)
 }
 
-fn unreachable(tried: &[String]) -> anyhow::Error {
-    Advice::new(Kind::Network, format!("no mirror of Debian {SUITE} answered; asked: {}", tried.join(", ")))
+fn unreachable(suite: &str, tried: &[String]) -> anyhow::Error {
+    Advice::new(Kind::Network, format!("no mirror of Debian {suite} answered; asked: {}", tried.join(", ")))
         .hint("check the network: is it up, does it need a proxy (`Acquire::http::Proxy` in apt's configuration)?")
         .hint("or name a mirror that can be reached, as `mirror` in the profile's `[debian]`")
         .error()

@@ -20,7 +20,7 @@ mod modules;
 mod needs;
 mod newc;
 mod overlay;
-mod profile;
+mod people;
 mod programs;
 mod publish;
 mod release;
@@ -61,7 +61,8 @@ pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<()> {
     let root = root(&plan, &base, &programs, &bench, &progress)?;
 
     let stage = progress.stage("packing the root");
-    let squashfs = squashfs::make(&root, bench.work("root.squashfs"), base.date)?;
+    let squashfs =
+        squashfs::make(&root, plan.profile.image.compression, bench.work("root.squashfs"), base.date)?;
     stage.done(&size_of(&squashfs.file)?);
 
     let stage = progress.stage("making the initramfs");
@@ -119,10 +120,17 @@ fn root(
 ) -> anyhow::Result<SealedRoot> {
     let stage = progress.stage("assembling the root");
     let root = OpenRoot::unpack(base, bench.work("root"), bench.work("extras"))?;
-    root.lay_over(&plan.workspace.overlay())?;
-    root.add_user()?;
-    root.install(programs)?;
-    let root = root.seal(&plan.profile.name, format!("{:?}", plan.profile).as_bytes(), base.date)?;
+    let profile = &plan.profile;
+    for overlay in &profile.system.overlays {
+        root.lay_over(&plan.workspace.overlay().join(overlay))?;
+    }
+    root.add_users(&profile.users)?;
+    root.install(programs, profile.system.init)?;
+    root.set_locale(&profile.system.locale)?;
+    for hook in &profile.system.hooks {
+        root.run_hook(&plan.workspace.profiles().join(hook), profile)?;
+    }
+    let root = root.seal(profile, base.date)?;
     stage.done(&format!("image {}", root.facts().image_id));
     Ok(root)
 }

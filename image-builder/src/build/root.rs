@@ -1,27 +1,28 @@
 //! The root of a node: Debian's packages, our programs and settings; then sealed, measured and named.
 
-use super::accounts;
 use super::base::Base;
 use super::measure;
 use super::overlay;
 use super::programs::Programs;
 use super::release::hex;
 use crate::job::Job;
+use crate::profile::{Init, Profile};
 use anyhow::Context as _;
-use brant_types::boot::ImageFacts;
+use brant_types::boot::{ImageFacts, SystemKind};
 use sha2::{Digest, Sha256};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// Files that differ from build to build, or that only the build needs; on a node they are made anew or not missed.
-const LEFT_BEHIND: [&str; 15] = [
+const LEFT_BEHIND: [&str; 17] = [
     "etc/.pwd.lock",
     "etc/apt/apt.conf.d/99mmdebstrap",
     "etc/dpkg/dpkg.cfg.d/99mmdebstrap",
     "etc/group-",
     "etc/gshadow-",
     "etc/hostname",
+    "etc/machine-id",
     "etc/passwd-",
     "etc/resolv.conf",
     "etc/shadow-",
@@ -29,17 +30,22 @@ const LEFT_BEHIND: [&str; 15] = [
     "etc/subuid-",
     "usr/share/doc/.keep",
     "var/cache/ldconfig/aux-cache",
+    "var/lib/dbus/machine-id",
     "var/lib/dpkg/status-old",
     "var/lib/systemd/catalog/database",
 ];
 
 /// Folders that are emptied.
-const EMPTIED: [&str; 6] = ["boot", "run", "tmp", "var/cache/apt", "var/lib/apt/lists", "var/log"];
+const EMPTIED: [&str; 7] =
+    ["boot", "run", "tmp", "var/cache/apt", "var/cache/man", "var/lib/apt/lists", "var/log"];
+
+/// Keys that a package has made on installation; each node makes its own.
+const HOST_KEYS: (&str, &str) = ("etc/ssh", "ssh_host_");
 
 /// A root that may still change.
 #[derive(Debug)]
 pub(crate) struct OpenRoot {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     extras: PathBuf,
 }
 
@@ -86,6 +92,13 @@ impl OpenRoot {
                 fs::remove_file(&path).with_context(|| format!("removing `{}`", path.display()))?;
             }
         }
+        let (folder, prefix) = HOST_KEYS;
+        for entry in fs::read_dir(self.path.join(folder)).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(prefix) {
+                fs::remove_file(entry.path())
+                    .with_context(|| format!("removing `{}`", entry.path().display()))?;
+            }
+        }
         for folder in EMPTIED {
             let path = self.path.join(folder);
             let emptying = || format!("emptying `{}`", path.display());
@@ -108,11 +121,11 @@ impl OpenRoot {
         overlay::lay(overlay, &self.path)
     }
 
-    /// Installs the programs of a node, and the names by which `init` is called to stop the machine.
+    /// Installs the programs of a node, and where our `init` runs it the names by which that is called to stop it.
     ///
     /// # Errors
     /// A file cannot be read or written.
-    pub(crate) fn install(&self, programs: &Programs) -> anyhow::Result<()> {
+    pub(crate) fn install(&self, programs: &Programs, init: Init) -> anyhow::Result<()> {
         for program in programs.iter() {
             let place = self.path.join(program.place);
             let installing = || format!("installing `{}`", program.file.display());
@@ -120,57 +133,52 @@ impl OpenRoot {
             fs::copy(&program.file, &place).with_context(installing)?;
             fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).with_context(installing)?;
         }
-        for name in ["poweroff", "reboot", "halt"] {
+        let names: &[&str] = if init == Init::Brant { &["poweroff", "reboot", "halt"] } else { &[] };
+        for name in names {
             let link = self.path.join("usr/sbin").join(name);
             symlink("../lib/brant/init", &link).with_context(|| format!("linking `{}`", link.display()))?;
         }
         Ok(())
     }
 
-    /// Makes the ordinary user.
-    ///
-    /// # Errors
-    /// An account file cannot be read or written.
-    pub(crate) fn add_user(&self) -> anyhow::Result<()> {
-        for (file, line, mode) in accounts::lines() {
-            let path = self.path.join(file);
-            let adding = || format!("adding the user to `{}`", path.display());
-            let text = fs::read_to_string(&path).with_context(adding)?;
-            fs::write(&path, accounts::with_line(&text, &line)).with_context(adding)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).with_context(adding)?;
-        }
-        let home = self.path.join(accounts::HOME);
-        let making = || format!("making `{}`", home.display());
-        fs::create_dir_all(&home).with_context(making)?;
-        for entry in fs::read_dir(self.path.join("etc/skel")).with_context(making)? {
-            let from = entry.with_context(making)?.path();
-            let to = home.join(from.file_name().unwrap_or_default());
-            fs::copy(&from, &to).with_context(making)?;
-            chown(&to, Some(accounts::UID), Some(accounts::UID)).with_context(making)?;
-        }
-        fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).with_context(making)?;
-        chown(&home, Some(accounts::UID), Some(accounts::UID)).with_context(making)
-    }
-
     /// Measures the root, writes its name into it, and dates what was written during the build.
     ///
     /// # Errors
     /// Something cannot be read, or a signal asked to stop.
-    pub(crate) fn seal(self, profile: &str, inputs: &[u8], date: u64) -> anyhow::Result<SealedRoot> {
+    pub(crate) fn seal(self, profile: &Profile, date: u64) -> anyhow::Result<SealedRoot> {
         let mut hash = Sha256::new();
-        hash.update(inputs);
+        hash.update(profile.identity());
         measure::tree(&self.path, &mut hash)?;
         measure::tree(&self.extras, &mut hash)?;
         let facts = ImageFacts {
             image_id: hex(&hash.finalize())[..32].to_owned(),
-            profile: profile.to_owned(),
+            profile: profile.name.clone(),
+            system: match profile.system.init {
+                Init::Brant => SystemKind::Brant,
+                Init::Systemd => SystemKind::Systemd,
+            },
+            console_user: profile.console_user().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let path = self.path.join("usr/lib/brant/image.toml");
         let writing = || format!("writing `{}`", path.display());
         fs::write(&path, toml::to_string(&facts).with_context(writing)?).with_context(writing)?;
+        if profile.system.init == Init::Systemd {
+            self.mark_as_updated()?;
+        }
         measure::clamp_dates(&self.path, date)?;
         Ok(SealedRoot { path: self.path, extras: self.extras, facts })
+    }
+}
+
+impl OpenRoot {
+    /// Tells systemd that nothing has to be made anew for this `/usr`, as it would on each boot (ldconfig and others).
+    fn mark_as_updated(&self) -> anyhow::Result<()> {
+        for file in ["etc/.updated", "var/.updated"] {
+            let path = self.path.join(file);
+            fs::write(&path, "").with_context(|| format!("writing `{}`", path.display()))?;
+        }
+        Ok(())
     }
 }
 

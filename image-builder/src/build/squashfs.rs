@@ -5,9 +5,6 @@ use crate::job::Job;
 use anyhow::Context as _;
 use std::path::PathBuf;
 
-/// Good enough for every day; the highest levels take minutes for a tenth of the size.
-const LEVEL: &str = "9";
-
 /// A root as one compressed file.
 #[derive(Debug)]
 pub(crate) struct Squashfs {
@@ -15,12 +12,12 @@ pub(crate) struct Squashfs {
     pub file: PathBuf,
 }
 
-/// Packs the root. Owners, extended attributes and the table for NFS export (which is on unless `-no-exports` is
+/// Packs the root with this level of zstd. Owners, extended attributes and the table for NFS export (which is on unless `-no-exports` is
 /// said) are kept.
 ///
 /// # Errors
 /// mksquashfs fails, mostly for a full disk.
-pub(crate) fn make(root: &SealedRoot, file: PathBuf, date: u64) -> anyhow::Result<Squashfs> {
+pub(crate) fn make(root: &SealedRoot, level: u32, file: PathBuf, date: u64) -> anyhow::Result<Squashfs> {
     Job::new("mksquashfs")
         .env("SOURCE_DATE_EPOCH", date.to_string())
         .arg(root.path(""))
@@ -29,7 +26,7 @@ pub(crate) fn make(root: &SealedRoot, file: PathBuf, date: u64) -> anyhow::Resul
             "-comp",
             "zstd",
             "-Xcompression-level",
-            LEVEL,
+            &level.to_string(),
             "-b",
             "256K",
             "-noappend",

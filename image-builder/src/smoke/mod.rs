@@ -134,7 +134,9 @@ fn evidence(run: &Run, cluster: &Cluster) -> String {
         text.push_str(&format!("--- {title} ---\n{}\n", content.trim_end()));
     };
     for node in &run.nodes {
-        let logs = format!("tail -n {TAIL_LINES} /run/brant/log/*.log");
+        let logs = format!(
+            "tail -n {TAIL_LINES} /run/brant/log/*.log || journalctl -n {TAIL_LINES} --no-pager -u 'brant-*'"
+        );
         for command in ["brant nodes --json", "brant ps --json", "free -m; uptime", &logs] {
             let said = node.shell(ROOT, command).unwrap_or_else(|error| format!("{error:#}"));
             add(format!("{}: {command}", node.name), &said);

@@ -53,7 +53,7 @@ pub(crate) fn run() -> Result<()> {
     let identity = identity::Identity::draw(line.name.as_deref())?;
     let facts = hand_over::gather(&line, &image, &identity)?;
     hand_over::write(&new_root, &facts).context(ROOT)?;
-    let never = switch::into(new_root).context(ROOT)?;
+    let never = switch::into(new_root, image.system).context(ROOT)?;
     match never {}
 }
 

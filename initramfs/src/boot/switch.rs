@@ -1,21 +1,30 @@
-//! Leaving the initramfs: its mounts move to the new root, its files are freed, `init supervise` takes over.
+//! Leaving the initramfs: its mounts move to the new root, its files are freed, and `init supervise` takes over, or
+//! systemd, as the image says.
 
 use super::root::{NewRoot, SQUASHFS};
 use crate::OWN_PROGRAM;
 use anyhow::{Context, Result};
 use brant_sys::child::Tool;
+use brant_types::boot::SystemKind;
 use rustix::mount::mount_move;
 use std::convert::Infallible;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+/// What systemd is called.
+const SYSTEMD: &str = "/usr/lib/systemd/systemd";
+
 const MOVED: [&str; 4] = ["dev", "proc", "sys", "run"];
 
 /// Switches; on failure the initramfs may be half empty, but the rescue shell and its libraries are still there.
-pub(super) fn into(root: NewRoot) -> Result<Infallible> {
-    let init = root.path().join(OWN_PROGRAM.trim_start_matches('/'));
-    fs::metadata(&init).with_context(|| format!("looking for `{OWN_PROGRAM}` on the root"))?;
+pub(super) fn into(root: NewRoot, system: SystemKind) -> Result<Infallible> {
+    let program = match system {
+        SystemKind::Brant => OWN_PROGRAM,
+        SystemKind::Systemd => SYSTEMD,
+    };
+    let init = root.path().join(program.trim_start_matches('/'));
+    fs::metadata(&init).with_context(|| format!("looking for `{program}` on the root"))?;
     for name in MOVED {
         let target = root.path().join(name);
         fs::create_dir_all(&target).with_context(|| format!("making `/{name}` on the root"))?;
@@ -27,8 +36,11 @@ pub(super) fn into(root: NewRoot) -> Result<Infallible> {
     mount_move(".", "/").context("moving the root to `/`")?;
     rustix::process::chroot(".").context("changing the root")?;
     std::env::set_current_dir("/").context("entering the root")?;
-    let failed = Tool::new(OWN_PROGRAM).arg("supervise").exec();
-    Err(failed).context("handing over to `init supervise`")
+    let tool = match system {
+        SystemKind::Brant => Tool::new(program).arg("supervise"),
+        SystemKind::Systemd => Tool::new(program),
+    };
+    Err(tool.exec()).with_context(|| format!("handing over to `{program}`"))
 }
 
 /// Frees the initramfs's memory. The squashfs stays, its blocks are the root; so do the shell and the new root's place.

@@ -26,6 +26,8 @@ const USUAL_SIZE: WindowSize = WindowSize { rows: 24, columns: 80 };
 const ENOUGH: usize = 16 * 1024;
 /// The group `tty` of Debian, which may write to terminals.
 const TERMINAL_GROUP: u32 = 5;
+/// Where Debian keeps the language.
+const LOCALE: &str = "/etc/default/locale";
 /// How long after a console could not be opened it is tried again.
 const REOPEN: Duration = Duration::from_secs(30);
 
@@ -33,8 +35,7 @@ const REOPEN: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Login {
     name: String,
-    group: Cgroup,
-    account: Account,
+    door: Door,
     greeting: String,
     backoff: Backoff,
     console: Option<File>,
@@ -43,6 +44,23 @@ pub(super) struct Login {
     state: State,
     /// The node ends: no shell is started any more.
     retired: bool,
+}
+
+/// How a person gets in.
+#[derive(Debug, Clone)]
+pub(super) enum Door {
+    /// A shell of this user, in a control group of its own below this one.
+    Shell {
+        /// Who is logged in.
+        account: Account,
+        /// Where sessions are.
+        sessions: Cgroup,
+    },
+    /// The program `login`, which makes a session of the system's kind (PAM, logind).
+    Program {
+        /// Who is logged in.
+        user: String,
+    },
 }
 
 #[derive(Debug)]
@@ -70,28 +88,25 @@ struct Shell {
 
 impl Login {
     /// A login that starts now.
-    pub(super) fn at_once(name: &str, sessions: &Cgroup, account: &Account, greeting: &str) -> Result<Self> {
-        Self::new(name, sessions, account, greeting, State::Waiting { until: Instant::now() })
+    pub(super) fn at_once(name: &str, door: &Door, greeting: &str) -> Result<Self> {
+        Self::new(name, door, greeting, State::Waiting { until: Instant::now() })
     }
 
     /// A login that costs nothing until somebody uses its console.
-    pub(super) fn when_a_key_is_pressed(
-        name: &str,
-        sessions: &Cgroup,
-        account: &Account,
-        greeting: &str,
-    ) -> Result<Self> {
-        let mut login = Self::new(name, sessions, account, greeting, State::Asleep)?;
+    pub(super) fn when_a_key_is_pressed(name: &str, door: &Door, greeting: &str) -> Result<Self> {
+        let mut login = Self::new(name, door, greeting, State::Asleep)?;
         login.console = open(name).ok();
         login.out.extend_from_slice(b"\r\nPress Enter to log in.\r\n");
         Ok(login)
     }
 
-    fn new(name: &str, sessions: &Cgroup, account: &Account, greeting: &str, state: State) -> Result<Self> {
+    fn new(name: &str, door: &Door, greeting: &str, state: State) -> Result<Self> {
+        if let Door::Shell { sessions, .. } = door {
+            Cgroup::create(sessions.child(name).path())?;
+        }
         Ok(Self {
             name: name.to_owned(),
-            group: Cgroup::create(sessions.child(name).path())?,
-            account: account.clone(),
+            door: door.clone(),
             greeting: greeting.replace('\n', "\r\n"),
             backoff: Backoff::for_logins(),
             console: None,
@@ -133,28 +148,18 @@ impl Login {
     }
 
     fn start(&self, now: Instant) -> Result<Shell> {
-        let processes = self.group.path().join("cgroup.procs");
-        let processes = File::options().write(true).open(processes).context("opening its control group")?;
         let pty = Pty::open().context("opening a pseudo-terminal")?;
         let size = self.console.as_ref().and_then(pty::window_size).unwrap_or(USUAL_SIZE);
         pty::set_window_size(&pty.master, size).context("setting the terminal's size")?;
-        pty.give_to(self.account.uid, TERMINAL_GROUP).context("giving the terminal to the user")?;
         rustix::io::ioctl_fionbio(&pty.master, true).context("preparing the terminal")?;
-        let account = &self.account;
-        let home = if account.home.is_dir() { account.home.as_path() } else { Path::new("/") };
-        let shell = Tool::new(&account.shell)
-            .arg("-l")
-            .env_clear()
-            .env("HOME", &account.home)
-            .env("LANG", "C.UTF-8")
-            .env("LOGNAME", &account.name)
-            .env("PATH", crate::power::SEARCH_PATH)
-            .env("SHELL", &account.shell)
-            .env("TERM", consoles::terminal_type(&self.name))
-            .env("USER", &account.name)
-            .cwd(home)
-            .identity(Identity { uid: account.uid, gid: account.gid, groups: account.groups.clone() })
-            .in_cgroup(processes);
+        let shell = match &self.door {
+            Door::Shell { account, sessions } => {
+                pty.give_to(account.uid, TERMINAL_GROUP).context("giving the terminal to the user")?;
+                own_shell(account, &sessions.child(&self.name))?
+            }
+            Door::Program { user } => Tool::new("/bin/login").args(["-f", user]).env_clear().cwd("/"),
+        };
+        let shell = shell.env("LANG", locale()).env("TERM", consoles::terminal_type(&self.name));
         let running = pty.attach(shell).context("attaching the terminal")?.spawn()?;
         let id = running.id().cast_signed();
         Ok(Shell { id, since: now, master: Some(pty.master), size, typed: Vec::new() })
@@ -318,6 +323,31 @@ impl Shell {
     }
 }
 
+/// A login shell in this control group.
+fn own_shell(account: &Account, group: &Cgroup) -> Result<Tool> {
+    let processes = group.path().join("cgroup.procs");
+    let processes = File::options().write(true).open(processes).context("opening its control group")?;
+    let home = if account.home.is_dir() { account.home.as_path() } else { Path::new("/") };
+    Ok(Tool::new(&account.shell)
+        .arg("-l")
+        .env_clear()
+        .env("HOME", &account.home)
+        .env("LOGNAME", &account.name)
+        .env("PATH", crate::power::SEARCH_PATH)
+        .env("SHELL", &account.shell)
+        .env("USER", &account.name)
+        .cwd(home)
+        .identity(Identity { uid: account.uid, gid: account.gid, groups: account.groups.clone() })
+        .in_cgroup(processes))
+}
+
+/// The language of this image.
+fn locale() -> String {
+    let text = std::fs::read_to_string(LOCALE).unwrap_or_default();
+    let set = text.lines().find_map(|line| line.strip_prefix("LANG=")).unwrap_or("C.UTF-8");
+    set.trim_matches('"').to_owned()
+}
+
 /// Opens a console and makes it raw: the shell's own terminal does the editing and the echo.
 fn open(name: &str) -> Result<File> {
     let console = consoles::open(name)?;
@@ -336,8 +366,7 @@ mod tests {
         rustix::io::ioctl_fionbio(&console, true).unwrap();
         Login {
             name: "test".to_owned(),
-            group: Cgroup::at("/no/such/group"),
-            account: Account::find("me:x:1:1::/:/bin/sh\n", "", "me").unwrap(),
+            door: Door::Program { user: "me".to_owned() },
             greeting: String::new(),
             backoff: Backoff::for_logins(),
             console: Some(File::from(console)),

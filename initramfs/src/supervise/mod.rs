@@ -8,6 +8,7 @@
 //! ```
 
 mod backoff;
+pub(crate) mod console;
 mod ending;
 mod greeting;
 mod log;
@@ -23,7 +24,7 @@ use anyhow::{Context, Result};
 use brant_sys::cgroup::Cgroup;
 use brant_sys::signal::{self, SignalQueue};
 use brant_types::account::Account;
-use login::Login;
+use login::{Door, Login};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, WaitStatus, wait};
@@ -34,8 +35,6 @@ use std::time::{Duration, Instant};
 
 pub(crate) use ending::flush;
 
-/// The user who is logged in on each console.
-const USER: &str = "brant";
 const SIGNALS: [i32; 5] =
     [signal::SIGCHLD, signal::SIGTERM, signal::SIGINT, signal::SIGUSR1, signal::SIGUSR2];
 
@@ -69,16 +68,16 @@ impl Supervisor {
     fn start() -> Result<Self> {
         let signals = SignalQueue::new(&SIGNALS).context("taking signals")?;
         let services = service::all()?;
-        let account = account(USER)?;
+        let account = account(&crate::facts::image()?.console_user)?;
         let greeting = greeting::text(&crate::facts::read()?);
-        let group = Cgroup::at(prepare::SESSIONS);
+        let door = Door::Shell { account, sessions: Cgroup::at(prepare::SESSIONS) };
         let active = consoles::active();
         let mut logins: Vec<Login> = Vec::new();
         for name in &active {
-            logins.push(Login::at_once(name, &group, &account, &greeting)?);
+            logins.push(Login::at_once(name, &door, &greeting)?);
         }
         for name in consoles::more_screens(&active) {
-            logins.push(Login::when_a_key_is_pressed(name, &group, &account, &greeting)?);
+            logins.push(Login::when_a_key_is_pressed(name, &door, &greeting)?);
         }
         Ok(Self { signals, services, logins, asked: None })
     }

@@ -78,7 +78,7 @@ pub(super) struct Capsule {
 }
 
 fn group_of(session: SessionId) -> Cgroup {
-    Cgroup::at(Path::new(crate::inspect::CAPSULES).join(session.to_string()))
+    Cgroup::at(crate::groups::capsules().join(session.to_string()))
 }
 
 impl Capsule {
@@ -87,8 +87,7 @@ impl Capsule {
     pub(super) fn start(offer: &Offer, root: &Path, inbox: &Sender<Event>) -> Result<Self> {
         let session = offer.session;
         let group = Cgroup::create(group_of(session).path()).context("making the capsule's control group")?;
-        let capsules = Cgroup::at(crate::inspect::CAPSULES);
-        if let Err(error) = capsules.hand_down(&["cpu", "memory", "pids"]) {
+        if let Err(error) = crate::groups::hand_down(&["cpu", "memory", "pids"]) {
             tracing::warn!("capsules cannot be limited: {error:#}");
         }
         // A guest gives way to what this node's own users run, and cannot flood it.
@@ -232,6 +231,6 @@ pub(super) fn end(session: SessionId) -> Result<()> {
 
 /// The capsules that are there, by the names of their stays.
 pub(super) fn all() -> Vec<SessionId> {
-    let names = Cgroup::at(crate::inspect::CAPSULES).children().unwrap_or_default();
+    let names = Cgroup::at(crate::groups::capsules()).children().unwrap_or_default();
     names.iter().filter_map(|name| u64::from_str_radix(name, 16).ok().map(SessionId)).collect()
 }

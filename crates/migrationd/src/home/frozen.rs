@@ -1,6 +1,7 @@
 //! A process that stands still with all that descends from it, in a control group of their own.
 
-use crate::inspect::{self, JOBS, SESSIONS};
+use crate::groups;
+use crate::inspect;
 use anyhow::{Context, Result, bail};
 use brant_migration::protocol::SessionId;
 use brant_sys::cgroup::Cgroup;
@@ -30,7 +31,7 @@ impl Frozen {
     /// Puts the process and its descendants in a group of their own and stops them there.
     pub(super) fn freeze(leader: i32, session: SessionId) -> Result<Self> {
         let group =
-            Cgroup::create(Path::new(JOBS).join(session.to_string())).context("making a control group")?;
+            Cgroup::create(groups::jobs().join(session.to_string())).context("making a control group")?;
         let mut frozen = Self { leader, group, origins: Vec::new(), over: false };
         frozen.gather()?;
         frozen.group.freeze(SOON).context("freezing the process")?;
@@ -48,7 +49,7 @@ impl Frozen {
                 .collect();
             let mut moved = false;
             for pid in outside {
-                let Some(origin) = inspect::session_group(pid) else {
+                let Some(origin) = groups::session_of(pid) else {
                     if pid == self.leader {
                         bail!("the process has left its session");
                     }
@@ -68,7 +69,7 @@ impl Frozen {
 
     /// One that an earlier daemon has left; it is made to stand still, if it did not.
     pub(super) fn found(leader: i32, session: SessionId) -> Result<Self> {
-        let group = Cgroup::at(Path::new(JOBS).join(session.to_string()));
+        let group = Cgroup::at(groups::jobs().join(session.to_string()));
         let found = Self { leader, group, origins: Vec::new(), over: false };
         for group in [found.apart(), found.group.clone()].iter().filter(|group| group.path().exists()) {
             group.freeze(SOON).context("freezing what an earlier daemon has left")?;
@@ -126,9 +127,9 @@ impl Frozen {
         if let Some((_, origin)) = known {
             return Ok(origin.clone());
         }
-        match inspect::ancestors(pid).into_iter().find_map(inspect::session_group) {
+        match inspect::ancestors(pid).into_iter().find_map(groups::session_of) {
             Some(session) => Ok(session),
-            None => Cgroup::create(Path::new(SESSIONS).join(ORPHANS)).context("making a session for it"),
+            None => Cgroup::create(groups::sessions().join(ORPHANS)).context("making a session for it"),
         }
     }
 

@@ -84,12 +84,13 @@ pub enum Stayed {
 impl Stayed {
     /// The reason for the process's owner.
     pub fn for_owner(&self) -> Refused {
+        let fixed = |hint: &str| Some(hint.to_owned());
         let (reason, hint) = match self {
-            Self::Obstacle(obstacle) => (obstacle.name(), obstacle.hint()),
-            Self::Busy(_) => ("busy", Some("wait a moment, then look at `brant ps`")),
-            Self::Refused { .. } => ("refused", Some("`brant nodes` shows the others")),
+            Self::Obstacle(obstacle) => (obstacle.name(), obstacle.hint().map(str::to_owned)),
+            Self::Busy(_) => ("busy", fixed("wait a moment, then look at `brant ps`")),
+            Self::Refused { .. } => ("refused", fixed("`brant nodes` shows the others")),
             Self::CalledOff { .. } | Self::NotBegun { .. } => {
-                ("undone", Some("the details are in /run/brant/log/migrationd.log"))
+                ("undone", Some(format!("the details are in {}", crate::system::own_log())))
             }
         };
         let mut message = self.to_string();
@@ -98,7 +99,7 @@ impl Stayed {
             message = format!("{message}: {cause}");
             source = cause.source();
         }
-        Refused { reason: reason.to_owned(), message, hint: hint.map(str::to_owned) }
+        Refused { reason: reason.to_owned(), message, hint }
     }
 }
 

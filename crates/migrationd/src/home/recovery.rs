@@ -3,7 +3,8 @@
 use super::frozen::{Frozen, LEADER};
 use super::journal::{self, Entry};
 use super::{Daemon, keeper};
-use crate::inspect::{self, JOBS};
+use crate::groups;
+use crate::inspect;
 use anyhow::{Context, Result};
 use brant_migration::protocol::SessionId;
 use brant_migration::session::home::{Found, Record, Stay};
@@ -22,7 +23,7 @@ pub fn recover(daemon: &Daemon) {
         }
     }
     let suffix = format!(".{LEADER}");
-    for name in Cgroup::at(JOBS).children().unwrap_or_default() {
+    for name in Cgroup::at(groups::jobs()).children().unwrap_or_default() {
         let name = name.strip_suffix(&suffix).unwrap_or(&name);
         let Ok(session) = u64::from_str_radix(name, 16).map(SessionId) else { continue };
         if seen_to.insert(session) {

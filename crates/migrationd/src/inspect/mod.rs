@@ -10,21 +10,15 @@ mod tree;
 pub use sleep::sleeps_until_a_time;
 pub use tree::{ancestors, members, threads};
 
+use crate::groups;
 use brant_migration::balancer::Candidate;
 use brant_migration::obstacle::{Migratable, Obstacle, judge};
 use brant_migration::stream::{Direction, Home, Stream};
-use brant_sys::cgroup::{CGROUP_ROOT, Cgroup};
 use holders::{Holder, OpenInfo, open_descriptors};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-/// Where logins and exec sessions live.
-pub const SESSIONS: &str = "/sys/fs/cgroup/brant/sessions";
-/// Where processes stand while they are being moved.
-pub const JOBS: &str = "/sys/fs/cgroup/brant/jobs";
-/// Where guests' capsules live.
-pub const CAPSULES: &str = "/sys/fs/cgroup/brant/capsules";
 /// The deputy's program.
 pub const DEPUTY: &str = "/usr/lib/brant/deputy";
 
@@ -105,9 +99,8 @@ pub fn summary(pid: i32) -> Option<Summary> {
 
 /// The processes of sessions that compute, for the balancer.
 pub fn candidates() -> Vec<Candidate> {
-    let sessions = Cgroup::at(SESSIONS);
-    let names = sessions.children().unwrap_or_default();
-    let pids = names.iter().flat_map(|name| sessions.child(name).processes().unwrap_or_default());
+    let sessions = groups::all_sessions();
+    let pids = sessions.iter().flat_map(|session| session.processes().unwrap_or_default());
     pids.filter_map(|pid| {
         let stat = Stat::read(pid)?;
         let resident_kib = stat.field(24)? * 4;
@@ -219,13 +212,6 @@ fn numbers(status: &str, name: &str) -> Vec<u64> {
 fn hexadecimal(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     u64::from_str_radix(line.trim(), 16).ok()
-}
-
-/// The root of a process's session group, to put it back where it was.
-pub fn session_group(pid: i32) -> Option<Cgroup> {
-    Cgroup::of_process(pid)
-        .ok()
-        .filter(|group| group.path().starts_with(SESSIONS) && group.path() != Path::new(CGROUP_ROOT))
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use super::descriptors::{Looker, outside_ends};
 use super::holders::Holders;
 use super::memory::{Mounts, has_system_v, mappings, on_foreign_mount};
-use super::{CAPSULES, DEPUTY, JOBS, SESSIONS, Stat, hexadecimal, numbers};
+use super::{DEPUTY, Stat, hexadecimal, numbers};
+use crate::groups;
 use brant_migration::obstacle::facts::{Mapping, ProcessFacts, TreeFacts};
 use brant_sys::cgroup::Cgroup;
 use std::fs;
@@ -77,7 +78,7 @@ fn process(pid: i32, looker: &Looker<'_>, holders: &Holders) -> Option<ProcessFa
         pid,
         comm: stat.comm.clone(),
         uids: [uid(0), uid(1), uid(2)],
-        in_session: group.starts_with(SESSIONS) || group.starts_with(JOBS),
+        in_session: groups::is_session(&group) || group.starts_with(groups::jobs()),
         session_leader: stat.field(6) == u64::try_from(pid).ok(),
         zombie: first_ended && !more_threads,
         first_thread_gone: first_ended && more_threads,
@@ -96,7 +97,7 @@ fn process(pid: i32, looker: &Looker<'_>, holders: &Holders) -> Option<ProcessFa
         descriptors: looker.descriptors(pid),
         mappings: if has_system_v(uid(0)) { vec![Mapping::SystemV] } else { mappings(pid, uid(0), holders) },
         away: link("exe") == Path::new(DEPUTY),
-        guest: group.starts_with(CAPSULES),
+        guest: group.starts_with(groups::capsules()),
     })
 }
 

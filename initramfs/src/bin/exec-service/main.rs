@@ -42,7 +42,9 @@ fn run() -> Result<()> {
         bail!("no virtio port is named `{PORT_PREFIX}*`: this is not one of Brant's virtual machines");
     }
     rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
-    let sessions = Arc::new(Sessions::new(Some(PathBuf::from(SESSIONS))));
+    // Where systemd runs, logind makes the groups of sessions.
+    let groups = (!Path::new("/run/systemd/system").is_dir()).then(|| PathBuf::from(SESSIONS));
+    let sessions = Arc::new(Sessions::new(groups));
     let threads: Vec<_> = devices
         .into_iter()
         .map(|device| {

@@ -61,8 +61,10 @@ impl Sessions {
         let user = if start.user.is_empty() { "root" } else { &start.user };
         let account = Account::find(&read("/etc/passwd")?, &group_file, user)
             .ok_or_else(|| Refusal::because(format!("there is no user `{user}`")))?;
-        let tool = environment(command(start, &account), start, &account).cwd(folder(start, &account)?);
-        let tool = identity(tool, &account)?;
+        let through = Through::of(&account);
+        let tool = environment(command(start, &account, through), start, &account);
+        let tool = tool.cwd(folder(start, &account)?);
+        let tool = if through == Through::Su { tool } else { identity(tool, &account)? };
 
         let _others_wait = self.starting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let group = self.group.as_ref().map(make_group).transpose();
@@ -120,12 +122,39 @@ fn not_started(error: &ChildError) -> Refusal {
     Refusal { status: if missing { 127 } else { 126 }, ..Refusal::new("running the command", error) }
 }
 
-fn command(start: &Start, account: &Account) -> Tool {
-    let tool = match start.arguments.split_first() {
-        Some((program, arguments)) => Tool::new(program).args(arguments),
-        None => Tool::new(&account.shell).arg("-l"),
+/// What logind is told of comes through `su`, which makes a session by PAM and gives back the command's status.
+const SU: [&str; 5] = [
+    "/usr/bin/su",
+    "--preserve-environment",
+    "--shell=/bin/sh",
+    "--session-command=exec \"$0\" \"$@\"",
+    "--",
+];
+
+fn command(start: &Start, account: &Account, through: Through) -> Tool {
+    let login_shell = [account.shell.clone().into_os_string(), "-l".into()];
+    let (program, arguments) = start.arguments.split_first().unwrap_or((&login_shell[0], &login_shell[1..]));
+    let tool = match through {
+        Through::Nothing => Tool::new(program),
+        Through::Su => Tool::new(SU[0]).args(&SU[1..]).arg(&account.name).arg(program),
     };
-    tool.outlives_parent()
+    tool.args(arguments).outlives_parent()
+}
+
+/// How a session gets to be its user's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Through {
+    /// We make it so.
+    Nothing,
+    /// Where systemd runs, as any other way in does it.
+    Su,
+}
+
+impl Through {
+    fn of(account: &Account) -> Self {
+        let systemd = Path::new("/run/systemd/system").is_dir();
+        if systemd && account.uid != 0 { Self::Su } else { Self::Nothing }
+    }
 }
 
 fn environment(tool: Tool, start: &Start, account: &Account) -> Tool {

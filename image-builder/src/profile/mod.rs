@@ -1,0 +1,20 @@
+//! A profile: what one sort of image is made of. Read and checked as a whole, with every complaint at once.
+//!
+//! ```text
+//! NAME.toml ─┐
+//! base.toml ─┴▶ tree (values with their places) ─▶ merge ─▶ section (keys, complaints) ─▶ Profile
+//! ```
+
+mod load;
+mod model;
+mod nearest;
+mod read;
+mod section;
+mod tree;
+pub(crate) mod verbs;
+
+pub(crate) use load::{find, known, load};
+pub(crate) use model::{Debian, Init, Profile, User};
+
+#[cfg(test)]
+mod tests;
