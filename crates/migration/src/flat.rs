@@ -79,9 +79,6 @@ pub struct Plan {
 /// Why a run was not taken. The merge is of no use any more: the move is to be called off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unmergeable {
-    /// CRIU says that the contents came earlier, and they did not.
-    #[error("the page at {0:#x} should have come in an earlier round")]
-    Missing(u64),
     /// Addresses do not ascend.
     #[error("the run of pages at {0:#x} is out of order")]
     Order(u64),
@@ -104,6 +101,7 @@ pub struct Merge {
     pages: u64,
     spilled: u64,
     next: u64,
+    missing: u64,
 }
 
 impl Flat {
@@ -119,6 +117,7 @@ impl Flat {
             pages: 0,
             spilled: 0,
             next: 0,
+            missing: 0,
         }
     }
 
@@ -153,6 +152,13 @@ impl Flat {
 }
 
 impl Merge {
+    /// How many pages of this round are said to have come earlier, and have not. That happens where the kernel itself
+    /// maps pages between CRIU's look at them and its asking what is written to from then on (khugepaged), or where the
+    /// process moves its memory about; what is missing, and nothing else, is in no later round unless all is sent again.
+    pub fn missing(&self) -> u64 {
+        self.missing
+    }
+
     /// Takes the next run; says where its contents go, piece by piece. Nothing, when they are there already.
     ///
     /// # Errors
@@ -182,7 +188,12 @@ impl Merge {
                 Some(old) if old.first <= at => {
                     (old.end().min(end) - at, Place::Main(old.at + (at - old.first)), old.lazy)
                 }
-                _ if !present => return Err(Unmergeable::Missing(at * PAGE)),
+                later if !present => {
+                    let pages = later.map_or(end, |old| old.first.min(end)) - at;
+                    self.missing += pages;
+                    at += pages;
+                    continue;
+                }
                 later => {
                     let pages = later.map_or(end, |old| old.first.min(end)) - at;
                     // Beyond what was there, nothing has to make room.
@@ -347,7 +358,11 @@ mod tests {
     fn a_page_that_was_never_sent_is_missed() {
         let mut files = Files::default();
         files.round(&[present(10, &[1, 2])]).unwrap();
-        assert_eq!(files.round(&[parent(10, 3)]), Err(Unmergeable::Missing(12 * PAGE)));
+        let mut merge = files.flat.begin(MOST);
+        merge.add(parent(9, 4).0).unwrap();
+        assert_eq!(merge.missing(), 2);
+        let (flat, plan) = merge.finish();
+        assert_eq!((flat.pages(), plan.pages), (2, 2));
     }
 
     #[test]

@@ -41,5 +41,8 @@ pub enum ImagePart {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ImageAnswer {
     /// A round has been merged.
-    Merged,
+    Merged {
+        /// So many pages should have come in an earlier round and have not: all of it is to be sent again.
+        missing: u64,
+    },
 }

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The protocol's version; both ends must speak the same.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// The longest message, bytes.
 pub const MOST: usize = 1 << 20;
 /// How much of an image file goes into one message, bytes.

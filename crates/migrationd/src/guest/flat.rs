@@ -57,8 +57,9 @@ impl FlatImage {
         store.take(runs, &self.contents, self.most)
     }
 
-    /// A round is over: makes the files flat again. Who was not in it has ended.
-    pub(super) fn end_round(&mut self) -> Result<()> {
+    /// A round is over: makes the files flat again. Who was not in it has ended. Gives the number of pages that are
+    /// missing.
+    pub(super) fn end_round(&mut self) -> Result<u64> {
         let ended: Vec<Owner> =
             self.owners.iter().filter_map(|(owner, store)| store.merge.is_none().then_some(*owner)).collect();
         for owner in ended {
@@ -68,12 +69,15 @@ impl FlatImage {
                     .context("removing the memory of a process that has ended")?;
             }
         }
-        self.owners.values_mut().try_for_each(Store::end_round)
+        self.owners.values_mut().try_fold(0, |missing, store| Ok(missing + store.end_round()?))
     }
 
     /// The last round is over: what CRIU reads is written. `eager` names pages by process and address.
     pub(super) fn complete(&mut self, eager: &[(u64, u64)]) -> Result<()> {
-        self.end_round()?;
+        let missing = self.end_round()?;
+        if missing > 0 {
+            bail!("{missing} pages should have come in an earlier round");
+        }
         for (owner, store) in &mut self.owners {
             let eager: BTreeSet<u64> = eager
                 .iter()
@@ -119,8 +123,9 @@ impl Store {
         Ok(())
     }
 
-    fn end_round(&mut self) -> Result<()> {
-        let Some(merge) = self.merge.take() else { return Ok(()) };
+    fn end_round(&mut self) -> Result<u64> {
+        let Some(merge) = self.merge.take() else { return Ok(0) };
+        let missing = merge.missing();
         let (flat, plan) = merge.finish();
         self.flat = flat;
         let Plan { shifts, fills, pages } = plan;
@@ -133,7 +138,8 @@ impl Store {
         if let Some(spill) = &self.spill {
             spill.set_len(0).context("emptying the spill")?;
         }
-        self.main.set_len(pages * PAGE).context("cutting a file to its length")
+        self.main.set_len(pages * PAGE).context("cutting a file to its length")?;
+        Ok(missing)
     }
 }
 

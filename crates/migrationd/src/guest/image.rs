@@ -11,21 +11,33 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
 
-/// Room for CRIU's own files, and for what the process grows by meanwhile, bytes.
+/// Room for CRIU's own files, and for what a small process grows by meanwhile, bytes.
 const SLACK: u64 = 32 << 20;
+
+/// The most that a process's image may take, bytes. A program that grows while it is copied is welcome to half of what is
+/// free here.
+fn budget(offer: &Offer) -> u64 {
+    let resident = offer.resident_kib << 10;
+    let negotiated = resident * 2 + SLACK;
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let free_kib =
+        meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.split_whitespace().next());
+    let free = free_kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) << 10;
+    negotiated.max(free / 2)
+}
 
 /// Takes rounds of memory, then files, until the image is whole.
 pub(super) fn receive(link: &mut TcpStream, offer: &Offer, folder: &Path) -> Result<()> {
     link.set_read_timeout(Some(SILENCE)).context("setting up the link")?;
     // What was negotiated bounds what is taken.
-    let mut budget = (offer.resident_kib << 10) * 2 + SLACK;
+    let mut budget = budget(offer);
     let mut flat = FlatImage::new(folder, budget / PAGE);
     loop {
         match wire::receive(link).context("receiving an image")? {
             Some(ImagePart::Pages { owner, runs }) => flat.take(owner, &runs, link)?,
             Some(ImagePart::RoundOver) => {
-                flat.end_round()?;
-                wire::send(link, &ImageAnswer::Merged).context("answering who sends an image")?;
+                let missing = flat.end_round()?;
+                wire::send(link, &ImageAnswer::Merged { missing }).context("answering who sends an image")?;
             }
             Some(ImagePart::LastRoundOver { eager }) => flat.complete(&eager)?,
             Some(ImagePart::File { name, size }) => {

@@ -81,11 +81,12 @@ impl Image {
     }
 
     /// What was sent is of no use: the next round is like the first.
-    fn start_over(&mut self, pid: i32) {
+    pub(super) fn start_over(&mut self, pid: i32) {
         if self.dumps > 0 {
-            tracing::info!(pid, "the process moves its memory about: all of it is sent again");
+            tracing::info!(pid, "what was sent does not tell its memory: all of it is sent again");
         }
         self.owners.clear();
+        self.moves = None;
     }
 
     fn current(&self) -> PathBuf {

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// How long the target may take to merge a round.
 const MERGING: Duration = Duration::from_secs(60);
 
+/// How often all is sent again while the process runs, before it is sent while it stands still.
+const MOST_RESTARTS: u32 = 2;
+
 /// Whether this kernel remembers which pages were written to; asked once, for it costs a start of CRIU.
 pub fn can_track_memory() -> bool {
     static CAN: OnceLock<bool> = OnceLock::new();
@@ -35,31 +38,44 @@ pub(super) fn run(
     resident_kib: u64,
     link: &mut TcpStream,
 ) -> Result<Vec<Round>> {
-    let mut done = Vec::new();
+    let (mut all, mut done) = (Vec::new(), Vec::new());
+    let mut restarts = 0;
     if !can_track_memory() {
-        return Ok(done);
+        return Ok(all);
     }
     link.set_read_timeout(Some(MERGING)).context("setting up the link")?;
     loop {
         match rounds::next((resident_kib << 10) / PAGE, &done) {
             Next::Freeze(why) => {
                 tracing::debug!(pid, ?why, rounds = done.len(), "copied while it ran");
-                return Ok(done);
+                return Ok(all);
             }
             Next::Round => {
                 let start = Instant::now();
                 let streamed = dumps.pre_dump(pid, link)?;
                 image::send(link, &ImagePart::RoundOver)?;
-                wait_merged(link)?;
-                done.push(Round { pages: streamed.pages, bytes: streamed.bytes, took: start.elapsed() });
+                let missing = wait_merged(link)?;
+                let round = Round { pages: streamed.pages, bytes: streamed.bytes, took: start.elapsed() };
+                all.push(round);
+                done.push(round);
+                if missing > 0 {
+                    tracing::debug!(pid, missing, "pages are missing");
+                    dumps.start_over(pid);
+                    done.clear();
+                    restarts += 1;
+                }
+                if restarts > MOST_RESTARTS {
+                    return Ok(all);
+                }
             }
         }
     }
 }
 
-fn wait_merged(link: &mut TcpStream) -> Result<()> {
+/// Gives the number of pages that are missing there.
+fn wait_merged(link: &mut TcpStream) -> Result<u64> {
     match wire::receive(link).context("waiting for the target to take a round")? {
-        Some(ImageAnswer::Merged) => Ok(()),
+        Some(ImageAnswer::Merged { missing }) => Ok(missing),
         None => bail!("the target takes no more of it"),
     }
 }
