@@ -14,6 +14,10 @@ pub(crate) struct CommandLine {
     pub(crate) migration_lease: Option<u16>,
     /// `brant.rescue`: a shell instead of a boot.
     pub(crate) rescue: bool,
+    /// `toram`, or `brant.toram`: copy the root to memory, so that the medium can be taken out.
+    pub(crate) to_memory: bool,
+    /// `findiso=PATH`, or `iso-scan/filename=PATH`: the ISO image that a boot loader has started, on its disk.
+    pub(crate) image_file: Option<String>,
     /// `modprobe.blacklist=NAME[,NAME…]`, as modprobe takes it.
     pub(crate) forbidden_modules: Vec<String>,
     /// `MODULE.PARAMETER=VALUE`: parameters by module name ('-' written as '_').
@@ -42,6 +46,8 @@ impl CommandLine {
         match (key, value) {
             ("brant.rescue", None | Some("1")) => self.rescue = true,
             ("brant.rescue", Some("0")) => self.rescue = false,
+            ("toram" | "brant.toram", None | Some("1")) => self.to_memory = true,
+            ("findiso" | "iso-scan/filename", Some(path)) => self.image_file = Some(path.to_owned()),
             ("brant.name", Some(name)) if is_label(name) => self.name = Some(name.to_ascii_lowercase()),
             ("brant.lease", Some(seconds)) => match seconds.parse() {
                 Ok(seconds @ 3..=600) => self.migration_lease = Some(seconds),

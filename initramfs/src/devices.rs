@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::netlink::{KOBJECT_UEVENT, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The kernel's own events; group 2 would be those that udev passes on.
 const KERNEL_GROUP: u32 = 1;
@@ -22,6 +22,8 @@ const KERNEL_GROUP: u32 = 1;
 pub(crate) struct Uevent {
     /// The device's modalias, where it wants a driver.
     pub(crate) modalias: Option<String>,
+    /// What dm-verity found changed: `KIND,BLOCK`, as the kernel has it.
+    pub(crate) damaged: Option<String>,
 }
 
 /// A socket on which the kernel tells of devices.
@@ -54,12 +56,21 @@ impl Uevents {
     }
 }
 
+impl AsFd for Uevents {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 /// `add@/devices/…` and then `KEY=VALUE`, each ended by a zero byte.
 fn parse(message: &[u8]) -> Uevent {
-    let mut lines = message.split(|byte| *byte == 0).map(String::from_utf8_lossy);
-    let adds = lines.next().is_some_and(|head| head.starts_with("add@") || head.starts_with("change@"));
-    let modalias = lines.find_map(|line| line.strip_prefix("MODALIAS=").map(str::to_owned));
-    Uevent { modalias: modalias.filter(|_| adds) }
+    let lines: Vec<_> = message.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+    let adds = lines.first().is_some_and(|head| head.starts_with("add@") || head.starts_with("change@"));
+    let value = |name: &str| lines.iter().find_map(|line| line.strip_prefix(name).map(str::to_owned));
+    Uevent {
+        modalias: value("MODALIAS=").filter(|_| adds),
+        damaged: value("DM_VERITY_ERR_BLOCK_NR=").filter(|_| adds),
+    }
 }
 
 /// Whether a device is on the way into the cluster: wired network, and random numbers for its keys.
@@ -129,6 +140,12 @@ mod tests {
     fn a_new_device_gives_its_modalias() {
         let message = b"add@/devices/pci0/usb1\0ACTION=add\0SUBSYSTEM=usb\0MODALIAS=usb:v1234\0SEQNUM=9\0";
         assert_eq!(parse(message).modalias.as_deref(), Some("usb:v1234"));
+    }
+
+    #[test]
+    fn damage_to_a_checked_root_is_seen() {
+        let message = b"change@/devices/virtual/block/dm-0\0ACTION=change\0DM_VERITY_ERR_BLOCK_NR=1,77\0";
+        assert_eq!(parse(message).damaged.as_deref(), Some("1,77"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod command_line;
 mod consoles;
 mod devices;
 mod facts;
+mod medium_watch;
 mod modules;
 mod net;
 mod power;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         (_, Some("supervise")) if std::process::id() == 1 => rescue::unless_fine(supervise::run),
         (_, Some("devices")) => devices::run(),
         (_, Some("console")) => supervise::console::run(words.get(2).map_or("console", String::as_str)),
+        (_, Some("medium")) => medium_watch::run(),
         (_, Some("network")) => net::run(),
         (_, Some("flush")) => supervise::flush(),
         _ if std::process::id() == 1 => rescue::unless_fine(boot::run),

@@ -13,6 +13,11 @@ pub(crate) fn complain(text: &str) {
     write(4, text);
 }
 
+/// Something that whoever sits at this PC has to know now.
+pub(crate) fn alarm(text: &str) {
+    write(2, text);
+}
+
 fn write(level: u8, text: &str) {
     // Opened each time: the first reports come before /dev is there, and each write must be one record.
     let record = format!("<{level}>init: {}\n", text.replace('\n', "; "));

@@ -10,6 +10,7 @@ use rustix::process::{WaitOptions, wait};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -59,45 +60,64 @@ fn message(error: &anyhow::Error) -> String {
 }
 
 fn offer(error: &anyhow::Error) -> Result<()> {
-    let mut open: Vec<(String, File)> = Vec::new();
-    for name in consoles::active() {
-        if let Ok(mut console) = consoles::open(&name) {
-            let _console_gone = console.write_all(message(error).replace('\n', "\r\n").as_bytes());
-            open.push((name, console));
+    let mut invitation = Invitation::extend(&message(error));
+    let asking = loop {
+        if invitation.open.is_empty() {
+            return Err(anyhow!("no console can be opened, or all have hung up"));
         }
-    }
-    if open.is_empty() {
-        return Err(anyhow!("no console can be opened"));
-    }
-    let asking = wait_for_enter(&mut open)?;
+        let mut polled: Vec<PollFd<'_>> =
+            invitation.consoles().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        poll(&mut polled, None)?;
+        if let Some(asking) = invitation.accepted() {
+            break asking;
+        }
+    };
     shell_on(&asking)?;
     rustix::fs::sync();
     Ending::Reboot.now()
 }
 
-/// The console on which a line was typed.
-fn wait_for_enter(open: &mut Vec<(String, File)>) -> Result<String> {
-    loop {
-        let mut polled: Vec<PollFd<'_>> =
-            open.iter().map(|(_, console)| PollFd::new(console, PollFlags::IN)).collect();
-        poll(&mut polled, None)?;
-        let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
-        for (at, _) in ready.iter().enumerate().filter(|(_, ready)| **ready).rev() {
-            let mut typed = [0_u8; 64];
-            match open[at].1.read(&mut typed) {
-                Ok(1..) => return Ok(open[at].0.clone()),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                // A console that hangs up is not asked again.
-                Ok(_) | Err(_) => drop(open.remove(at)),
+/// A text on all consoles that invites to press Enter.
+#[derive(Debug)]
+pub(crate) struct Invitation {
+    open: Vec<(String, File)>,
+}
+
+impl Invitation {
+    /// Shows the text on every console that can be opened.
+    pub(crate) fn extend(text: &str) -> Self {
+        let mut open: Vec<(String, File)> = Vec::new();
+        for name in consoles::active() {
+            if let Ok(mut console) = consoles::open(&name) {
+                let _console_gone = console.write_all(text.replace('\n', "\r\n").as_bytes());
+                open.push((name, console));
             }
         }
-        if open.is_empty() {
-            return Err(anyhow!("all consoles have hung up"));
+        Self { open }
+    }
+
+    /// What to wait for.
+    pub(crate) fn consoles(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.open.iter().map(|(_, console)| console.as_fd())
+    }
+
+    /// The console on which a line was typed, if one was. A console that hangs up is not asked again.
+    pub(crate) fn accepted(&mut self) -> Option<String> {
+        let mut at = 0;
+        while at < self.open.len() {
+            let mut typed = [0_u8; 64];
+            match self.open[at].1.read(&mut typed) {
+                Ok(1..) => return Some(self.open[at].0.clone()),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => at += 1,
+                Ok(_) | Err(_) => drop(self.open.remove(at)),
+            }
         }
+        None
     }
 }
 
-fn shell_on(console: &str) -> Result<()> {
+/// A shell on this console, until it is left.
+pub(crate) fn shell_on(console: &str) -> Result<()> {
     let path = format!("/dev/{console}");
     let terminal = || File::options().read(true).write(true).open(&path).map(Stdio::from);
     let tool = if let Some(busybox) =

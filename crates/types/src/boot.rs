@@ -76,3 +76,47 @@ pub enum SystemKind {
     /// systemd, which starts Brant's services from units.
     Systemd,
 }
+
+/// Where an image has its root file system (a squashfs), `/brant/root.toml` in the initramfs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "place", rename_all = "lowercase", deny_unknown_fields)]
+pub enum RootFacts {
+    /// The file `/root.squashfs` of the initramfs itself.
+    Initramfs {
+        /// Its length in bytes.
+        size: u64,
+        /// XXH64 of all of it, in hexadecimal: against damage; an attack could change this file as well.
+        checksum: String,
+    },
+    /// A file on the medium, checked block by block while it is read.
+    Medium {
+        /// Its path there, with a name that only this image has.
+        file: String,
+        /// How it is checked.
+        verity: Verity,
+    },
+}
+
+/// A tree of SHA-256 digests behind the data of a file, as dm-verity reads it (format 1, blocks of 4096 bytes).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verity {
+    /// How many blocks of data there are; the tree begins behind them.
+    pub data_blocks: u64,
+    /// How many blocks the tree has.
+    pub tree_blocks: u64,
+    /// The digest at the top, in hexadecimal.
+    pub root_digest: String,
+    /// What each digest begins with, in hexadecimal.
+    pub salt: String,
+}
+
+impl Verity {
+    /// The length of a block, bytes.
+    pub const BLOCK: u64 = 4096;
+
+    /// The length of the whole file, bytes.
+    pub fn file_length(&self) -> u64 {
+        (self.data_blocks + self.tree_blocks) * Self::BLOCK
+    }
+}

@@ -1,16 +1,18 @@
-//! The initramfs: `init` with its modules, then the root, then the cluster's secret, each an archive of its own.
+//! The initramfs: `init` with its modules, then the root where it travels here, then the cluster's secret, each an
+//! archive of its own.
 //!
 //! The secret comes last and apart, so that everything before it may be published, hashed or sent in clear.
 
+use super::carried::CarriedRoot;
 use super::modules::{Index, chosen_alias, chosen_dep};
 use super::newc::{Archive, pad};
 use super::programs::Programs;
 use super::root::SealedRoot;
-use super::squashfs::Squashfs;
 use crate::failure::{Advice, Kind};
 use crate::interrupt;
 use crate::profile::Profile;
 use anyhow::Context as _;
+use brant_types::boot::RootFacts;
 use brant_types::secret::SecretFile;
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Seek, Write};
@@ -37,7 +39,7 @@ pub(crate) fn make(
     profile: &Profile,
     root: &SealedRoot,
     programs: &Programs,
-    squashfs: &Squashfs,
+    carried: &CarriedRoot,
     secret: &SecretFile,
     (file, date): (PathBuf, u64),
 ) -> anyhow::Result<Initramfs> {
@@ -49,14 +51,18 @@ pub(crate) fn make(
     encoder.multithread(2).and_then(|()| encoder.include_checksum(true)).context("starting zstd")?;
     let mut system = Archive::new(encoder, date);
     let modules = add_system(&mut system, profile, root, programs)?;
+    let facts = toml::to_string(&carried.facts).with_context(writing)?;
+    system.file("brant/root.toml", 0o644, facts.len() as u64, facts.as_bytes()).with_context(writing)?;
     system.finish().and_then(Encoder::finish).with_context(writing)?;
     let length = pad_file(&mut out).with_context(writing)?;
     tracing::debug!(length, modules, "the initramfs without the root");
 
-    let mut carried = Archive::new(&mut out, date);
-    add_file(&mut carried, "root.squashfs", 0o644, &squashfs.file)?;
-    carried.finish().with_context(writing)?;
-    pad_file(&mut out).with_context(writing)?;
+    if let RootFacts::Initramfs { .. } = carried.facts {
+        let mut member = Archive::new(&mut out, date);
+        add_file(&mut member, "root.squashfs", 0o644, &carried.file)?;
+        member.finish().with_context(writing)?;
+        pad_file(&mut out).with_context(writing)?;
+    }
 
     let text = toml::to_string(secret).with_context(writing)?;
     let mut private = Archive::new(&mut out, date);

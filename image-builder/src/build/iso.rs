@@ -1,5 +1,6 @@
 //! The medium: one file that boots as CD or DVD and, written byte for byte, as a USB stick; by BIOS and by UEFI.
 
+use super::carried::CarriedRoot;
 use super::esp::{self, EspFile};
 use super::initramfs::{Initramfs, kernel_version};
 use super::menu;
@@ -7,6 +8,7 @@ use super::root::SealedRoot;
 use crate::job::Job;
 use crate::profile::Profile;
 use anyhow::Context as _;
+use brant_types::boot::RootFacts;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -46,7 +48,7 @@ impl Medium {
         (tree, esp): (PathBuf, PathBuf),
         profile: &Profile,
         root: &SealedRoot,
-        initramfs: Initramfs,
+        (initramfs, carried): (Initramfs, CarriedRoot),
         menus: &Path,
     ) -> anyhow::Result<Self> {
         let image_id = &root.facts().image_id;
@@ -60,6 +62,11 @@ impl Medium {
         place(&tree, menu::KERNEL, &read(&kernel)?)?;
         let to = tree.join(menu::INITRAMFS.trim_start_matches('/'));
         fs::rename(&initramfs.file, &to).with_context(|| format!("placing `{}`", to.display()))?;
+        if let RootFacts::Medium { file, .. } = &carried.facts {
+            place(&tree, file, b"")?;
+            let to = tree.join(file.trim_start_matches('/'));
+            fs::rename(&carried.file, &to).with_context(|| format!("placing `{}`", to.display()))?;
+        }
 
         for (from, to) in BIOS {
             place(&tree, to, &read(&root.extra(from))?)?;

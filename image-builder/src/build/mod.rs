@@ -8,6 +8,7 @@ pub(crate) mod args;
 mod accounts;
 mod base;
 mod bench;
+mod carried;
 mod check;
 mod esp;
 mod fat_dots;
@@ -27,12 +28,14 @@ mod release;
 mod root;
 mod secret;
 mod squashfs;
+mod verity;
 
 use crate::progress::Progress;
 use anyhow::Context as _;
 use args::{BuildArgs, Plan};
 use base::Base;
 use bench::Bench;
+use carried::CarriedRoot;
 use iso::Medium;
 use programs::Programs;
 use publish::{Draft, Published};
@@ -63,16 +66,18 @@ pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<()> {
     let stage = progress.stage("packing the root");
     let squashfs =
         squashfs::make(&root, plan.profile.image.compression, bench.work("root.squashfs"), base.date)?;
-    stage.done(&size_of(&squashfs.file)?);
+    let carried = CarriedRoot::prepare(squashfs, plan.profile.image.root, &root)?;
+    stage.done(&size_of(&carried.file)?);
 
     let stage = progress.stage("making the initramfs");
     let place = (bench.work("initrd.img"), base.date);
-    let initramfs = initramfs::make(&plan.profile, &root, &programs, &squashfs, &secret, place)?;
+    let initramfs = initramfs::make(&plan.profile, &root, &programs, &carried, &secret, place)?;
     stage.done(&format!("{}, {} modules", size_of(&initramfs.file)?, initramfs.modules));
 
     let stage = progress.stage("writing the medium");
     let places = (bench.work("medium"), bench.work("esp.img"));
-    let medium = Medium::lay_out(places, &plan.profile, &root, initramfs, &plan.workspace.menus())?;
+    let medium =
+        Medium::lay_out(places, &plan.profile, &root, (initramfs, carried), &plan.workspace.menus())?;
     medium.write(&plan.profile, &root, base.date, draft.path())?;
     check::medium(draft.path(), &medium.esp_bytes)?;
     let published = draft.publish()?;

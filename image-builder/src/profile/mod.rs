@@ -14,7 +14,7 @@ mod tree;
 pub(crate) mod verbs;
 
 pub(crate) use load::{find, known, load};
-pub(crate) use model::{Debian, Init, Profile, User};
+pub(crate) use model::{Debian, Init, Profile, RootPlace, User};
 
 #[cfg(test)]
 mod tests;

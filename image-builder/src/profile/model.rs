@@ -120,9 +120,20 @@ pub(crate) struct User {
     pub ssh_keys: Vec<String>,
 }
 
+/// Where the root travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RootPlace {
+    /// In the initramfs: in memory as soon as the kernel starts, with no medium to be found.
+    Initramfs,
+    /// In a file of its own on the medium.
+    Medium,
+}
+
 /// How the image is packed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Image {
+    /// Where the root travels.
+    pub root: RootPlace,
     /// zstd's level for the root's squashfs.
     pub compression: u32,
 }

@@ -1,6 +1,6 @@
 //! From the merged tables to a checked profile.
 
-use super::model::{Boot, Debian, Firmware, Image, Init, Kernel, Profile, System, User};
+use super::model::{Boot, Debian, Firmware, Image, Init, Kernel, Profile, RootPlace, System, User};
 use super::nearest::nearest;
 use super::section::{At, Section, complain};
 use super::tree::{Complaints, Place, Table};
@@ -196,9 +196,11 @@ fn read_users(top: &mut Section<'_>, complaints: &mut Complaints) -> Vec<User> {
 }
 
 fn read_image(mut section: Section<'_>, complaints: &mut Complaints) -> Option<Image> {
+    let places = [("initramfs", RootPlace::Initramfs), ("medium", RootPlace::Medium)];
+    let root = section.word("root", &places, complaints);
     let compression = section.number("compression", 1..=22, complaints);
     section.finish(complaints);
-    Some(Image { compression: compression?.0 })
+    Some(Image { root: root?, compression: compression?.0 })
 }
 
 fn read_boot(mut section: Section<'_>, complaints: &mut Complaints) -> Option<Boot> {

@@ -22,6 +22,7 @@ locale = "C.UTF-8"
 [users.brant]
 uid = 1000
 [image]
+root = "initramfs"
 compression = 15
 [boot]
 timeout = 3
@@ -77,7 +78,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_word_that_was_meant() {
     let source = GOOD.replace("timeout", "tiemout");
     assert_eq!(
         complaints(&source),
-        ["it.toml:19: `[boot]` has an unknown key `tiemout`; did you mean `timeout`?"]
+        ["it.toml:20: `[boot]` has an unknown key `tiemout`; did you mean `timeout`?"]
     );
     let found = complaints(&format!("colour = 1\n{GOOD}"));
     assert!(
@@ -89,7 +90,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_word_that_was_meant() {
 #[test]
 fn an_absent_key_is_named_with_the_line_of_its_table() {
     let source = GOOD.replace("timeout = 3\n", "");
-    assert_eq!(complaints(&source), ["it.toml:18: `[boot]` lacks `timeout`"]);
+    assert_eq!(complaints(&source), ["it.toml:19: `[boot]` lacks `timeout`"]);
 }
 
 #[test]
@@ -105,8 +106,8 @@ fn all_complaints_come_at_once() {
             "it.toml:5: `-rf` is not the name of a package",
             "it.toml:5: `packages` wants a text, not this number",
             "it.toml:11: `init` cannot be `brnat`; did you mean `brant`?",
-            "it.toml:19: `timeout` is a whole number from 0 to 3600",
-            "it.toml:20: `my stick` is not a label; up to 11 of A-Z, 0-9 and _",
+            "it.toml:20: `timeout` is a whole number from 0 to 3600",
+            "it.toml:21: `my stick` is not a label; up to 11 of A-Z, 0-9 and _",
         ]
     );
 }
@@ -155,7 +156,7 @@ fn a_complaint_names_the_file_that_it_is_about() {
     let base = GOOD.replace("BRANT", "my stick");
     let over = "extends = \"base\"\n[debian]\npackages = [\"-crui\"]\n";
     let said = load(&[("base", base.as_str()), ("it", over)], "it").unwrap_err();
-    assert!(said.contains("base.toml:20: `my stick`"), "{said}");
+    assert!(said.contains("base.toml:21: `my stick`"), "{said}");
     assert!(said.contains("it.toml:3: `-crui` takes nothing away"), "{said}");
     assert!(said.contains("did you mean `-criu`?"), "{said}");
 }

@@ -1,7 +1,7 @@
 //! From the kernel's start to the running root: what PID 1 does in the initramfs.
 //!
 //! ```text
-//! early mounts → command line → modules by modalias → links up → root (loop squashfs + overlay) → hand-over → switch
+//! early mounts → command line → modules by modalias → links up → root (initramfs or medium; squashfs + overlay) → hand-over → switch
 //! ```
 //! It ends in `init supervise` on the new root, or in the rescue shell. Nothing here waits for the network.
 
@@ -30,7 +30,7 @@ const DRIVERS: Step = Step {
 };
 const ROOT: Step = Step {
     doing: "mounting the root",
-    remedy: "Give the machine at least 1 GB of memory; if it has that, write the image to the medium anew.",
+    remedy: "Write the image to the medium anew, or to another one; give the machine at least 1 GB of memory.",
 };
 
 /// Boots; returns only with the reason why it could not.
@@ -48,8 +48,8 @@ pub(crate) fn run() -> Result<()> {
         let asked = anyhow!("`brant.rescue` is on the kernel command line");
         return Err(asked.context(RESCUE));
     }
-    load_drivers(&line).context(DRIVERS)?;
-    let new_root = root::assemble().context(ROOT)?;
+    let (mut modules, mut uevents) = load_drivers(&line).context(DRIVERS)?;
+    let new_root = root::assemble(&line, &mut modules, &mut uevents).context(ROOT)?;
     let identity = identity::Identity::draw(line.name.as_deref())?;
     let facts = hand_over::gather(&line, &image, &identity)?;
     hand_over::write(&new_root, &facts).context(ROOT)?;
@@ -74,7 +74,7 @@ fn image_facts() -> Result<ImageFacts> {
 }
 
 /// Only what the way into the cluster needs; the service `devices` loads the rest when the node already runs.
-fn load_drivers(line: &CommandLine) -> Result<()> {
+fn load_drivers(line: &CommandLine) -> Result<(Modules, Uevents)> {
     let mut modules = Modules::open(line)?;
     for name in ["loop", "squashfs", "overlay"] {
         modules.load(name).with_context(|| format!("loading what the root needs (`{name}`)"))?;
@@ -90,7 +90,7 @@ fn load_drivers(line: &CommandLine) -> Result<()> {
     for failure in crate::net::links::bring_up_all()? {
         report::complain(&failure);
     }
-    Ok(())
+    Ok((modules, uevents))
 }
 
 /// The beginning of an image id, enough for a person to compare two.

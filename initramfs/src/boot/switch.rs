@@ -1,7 +1,8 @@
 //! Leaving the initramfs: its mounts move to the new root, its files are freed, and `init supervise` takes over, or
 //! systemd, as the image says.
 
-use super::root::{NewRoot, SQUASHFS};
+use super::root::NewRoot;
+use super::root::carried::SQUASHFS;
 use crate::OWN_PROGRAM;
 use anyhow::{Context, Result};
 use brant_sys::child::Tool;

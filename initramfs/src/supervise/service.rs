@@ -51,10 +51,16 @@ pub(super) fn all() -> Result<Vec<Service>> {
         ("network", &[OWN_PROGRAM, "network"], always),
         ("migrationd", &["/usr/lib/brant/migrationd"], always),
         ("devices", &[OWN_PROGRAM, "devices"], always),
+        ("medium", &[OWN_PROGRAM, "medium"], reads_a_medium),
     ]
     .into_iter()
     .map(|(name, command, wanted)| Service::new(name, command, wanted))
     .collect()
+}
+
+/// Whether the root is read from a medium, and checked meanwhile.
+fn reads_a_medium() -> bool {
+    Path::new("/dev/dm-0").exists()
 }
 
 /// Whether the hypervisor offers a port to run commands through.

@@ -1,15 +1,25 @@
-//! The root: the squashfs carried in the initramfs, under an overlay whose upper layer is in memory.
+//! The root: a squashfs, from the initramfs or from the medium, under an overlay whose upper layer is in memory.
 
+pub(super) mod carried;
+mod medium;
+mod memory;
+mod verity;
+
+use crate::command_line::CommandLine;
+use crate::devices::Uevents;
+use crate::modules::Modules;
 use anyhow::{Context, Result, bail};
 use brant_sys::loop_device::LoopDevice;
+use brant_types::boot::RootFacts;
+use medium::Wanted;
 use rustix::mount::{MountFlags, mount};
 use std::ffi::CStr;
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// The squashfs in the initramfs; its file stays as long as the root is mounted.
-pub(super) const SQUASHFS: &str = "/root.squashfs";
+/// What the builder says of the root.
+const FACTS: &str = "/brant/root.toml";
 const NEW_ROOT: &str = "/newroot";
 const LOWER: &str = "/run/brant/ro";
 const MEMORY: &str = "/run/brant/rw";
@@ -29,20 +39,14 @@ impl NewRoot {
     }
 }
 
-/// Mounts squashfs, memory and overlay, and checks that the overlay can be exported.
-pub(super) fn assemble() -> Result<NewRoot> {
+/// Finds the root file system, mounts it under memory and overlay, and checks that the overlay can be exported.
+pub(super) fn assemble(line: &CommandLine, modules: &mut Modules, uevents: &mut Uevents) -> Result<NewRoot> {
     folder("/run/brant", 0o755)?;
     folder(LOWER, 0o755)?;
     folder(MEMORY, 0o700)?;
     folder(NEW_ROOT, 0o755)?;
-    let backing = File::open(SQUASHFS).with_context(|| {
-        format!(
-            "opening the root file system `{SQUASHFS}` in the initramfs (was the image loaded completely?)"
-        )
-    })?;
-    let device =
-        LoopDevice::read_only(&backing).context("setting up a loop device for the root file system")?;
-    mount(&device.path, LOWER, "squashfs", MountFlags::RDONLY, None)
+    let device = device(line, modules, uevents)?;
+    mount(&device, LOWER, "squashfs", MountFlags::RDONLY, None)
         .context("mounting the root file system (squashfs)")?;
     mount("tmpfs", MEMORY, "tmpfs", MountFlags::NOSUID.union(MountFlags::NODEV), c"mode=0700")
         .context("mounting the memory for changes to the root (tmpfs)")?;
@@ -54,6 +58,39 @@ pub(super) fn assemble() -> Result<NewRoot> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").context("reading the mount table")?;
     assert_options(&mounts, NEW_ROOT)?;
     Ok(NewRoot(()))
+}
+
+/// The block device with the root file system.
+fn device(line: &CommandLine, modules: &mut Modules, uevents: &mut Uevents) -> Result<PathBuf> {
+    let facts = fs::read_to_string(FACTS).with_context(|| format!("reading `{FACTS}` in the initramfs"))?;
+    let facts = toml::from_str(&facts).with_context(|| format!("reading `{FACTS}` in the initramfs"))?;
+    let as_device = |file: &File| {
+        LoopDevice::read_only(file).context("setting up a loop device for the root file system")
+    };
+    match facts {
+        RootFacts::Initramfs { size, checksum } => {
+            let file = carried::open(size, &checksum)?;
+            let device = as_device(&file)?;
+            Ok(keep(device))
+        }
+        RootFacts::Medium { file, verity } => {
+            let length = verity.file_length();
+            let wanted = Wanted { file, length, image: line.image_file.clone() };
+            let mut file = medium::find(&wanted, modules, uevents)?;
+            if line.to_memory {
+                file = memory::copy(file, length)?;
+            }
+            let device = as_device(&file)?;
+            verity::open(&keep(device), &verity, modules)
+        }
+    }
+}
+
+/// Lets the device live on; the mount that comes next holds it.
+fn keep(device: LoopDevice) -> PathBuf {
+    let path = device.path.clone();
+    std::mem::forget(device);
+    path
 }
 
 fn folder(path: &str, mode: u32) -> Result<()> {
