@@ -16,7 +16,7 @@ struct Part {
 const BRANT_IMAGE: &str = "target/release/brant-image";
 
 /// All parts, in their order: each needs only what those before it have made.
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 9] = [
     Part { name: "every-change", command: &["ci/test"] },
     Part { name: "transparency", command: &[BRANT_IMAGE, "prove", "ci/workloads/transparency.toml"] },
     Part { name: "faults", command: &[BRANT_IMAGE, "prove", "ci/workloads/faults.toml"] },
@@ -32,6 +32,17 @@ const PARTS: [Part; 7] = [
             "usb",
             "--cpus",
             "2",
+        ],
+    },
+    Part { name: "standard-image", command: &[BRANT_IMAGE, "build", "--profile", "standard"] },
+    Part {
+        name: "transparency-systemd",
+        command: &[
+            BRANT_IMAGE,
+            "prove",
+            "ci/workloads/transparency.toml",
+            "--iso",
+            "target/brant-standard.iso",
         ],
     },
     Part { name: "fuzz", command: &["fuzz/run", "600"] },
@@ -57,7 +68,8 @@ const PARTS: [Part; 7] = [
 /// Arguments of `test full`.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Only these parts: every-change, transparency, faults, transparency-uefi, fuzz, corpus-image, corpus.
+    /// Only these parts: every-change, transparency, faults, transparency-uefi, standard-image, transparency-systemd,
+    /// fuzz, corpus-image, corpus.
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<String>,
 }

@@ -20,6 +20,8 @@ pub fn frozen(criu: Tool, group: &Path) -> Tool {
         Err(_) => criu,
     };
     criu.args(["--shell-job", "--manage-cgroups=ignore"])
+        // A file that was deleted while NFS had it open is one with another name there; CRIU gives it one for the restore.
+        .arg("--link-remap")
         // As much as the judge lets pass.
         .args(["--ghost-limit", &(brant_migration::obstacle::MOST_NAMELESS_KIB << 10).to_string()])
         // Not --leave-stopped: it sends SIGSTOP, and the shell would see that. The freezer holds it instead.

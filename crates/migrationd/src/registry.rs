@@ -13,7 +13,7 @@ const REMEMBERED: usize = 200;
 type Change = Box<dyn FnOnce(&mut ProcessView) + Send>;
 
 enum Message {
-    Begin(SessionId, Box<ProcessView>, mpsc::Sender<bool>),
+    Begin(SessionId, Box<ProcessView>, Vec<i32>, mpsc::Sender<bool>),
     Change(SessionId, Change),
     List(mpsc::Sender<Vec<ProcessView>>),
     TakesOrders(SessionId, mpsc::Sender<Event>),
@@ -41,10 +41,11 @@ impl Registry {
         Ok(Self(to))
     }
 
-    /// Begins a session; false when this process is in one that has not ended.
-    pub fn begin(&self, session: SessionId, view: ProcessView) -> bool {
+    /// Begins a session; false when this process is in one that has not ended, or one of its kin is: its ancestors, and
+    /// those that move with it. Two moves that both copy a process would each clear what the kernel notes for the other.
+    pub fn begin(&self, session: SessionId, view: ProcessView, kin: Vec<i32>) -> bool {
         let (answer, wait) = mpsc::channel();
-        let sent = self.0.send(Message::Begin(session, Box::new(view), answer)).is_ok();
+        let sent = self.0.send(Message::Begin(session, Box::new(view), kin, answer)).is_ok();
         sent && wait.recv().unwrap_or(false)
     }
 
@@ -85,10 +86,11 @@ fn own(inbox: &mpsc::Receiver<Message>) {
     let mut keepers: HashMap<SessionId, mpsc::Sender<Event>> = HashMap::new();
     for message in inbox {
         match message {
-            Message::Begin(session, view, answer) => {
+            Message::Begin(session, view, kin, answer) => {
+                let related = |other: i32| other == view.pid || kin.contains(&other);
                 let busy = sessions
                     .iter()
-                    .any(|(_, other)| other.pid == view.pid && other.home == view.home && !is_over(other));
+                    .any(|(_, other)| related(other.pid) && other.home == view.home && !is_over(other));
                 if !busy {
                     forget_the_oldest(&mut sessions);
                     sessions.push((session, *view));
@@ -155,18 +157,29 @@ mod tests {
     #[test]
     fn a_process_is_in_one_session_at_a_time() {
         let registry = Registry::start().unwrap();
-        assert!(registry.begin(SessionId(1), view(7)));
-        assert!(!registry.begin(SessionId(2), view(7)));
+        assert!(registry.begin(SessionId(1), view(7), vec![]));
+        assert!(!registry.begin(SessionId(2), view(7), vec![]));
         registry.change(SessionId(1), |view| view.state = ProcessState::Ended);
-        assert!(registry.begin(SessionId(2), view(7)));
+        assert!(registry.begin(SessionId(2), view(7), vec![]));
         assert_eq!(registry.list().len(), 2);
+    }
+
+    #[test]
+    fn a_process_waits_while_its_kin_are_in_a_session() {
+        let registry = Registry::start().unwrap();
+        assert!(registry.begin(SessionId(1), view(8), vec![7]));
+        assert!(!registry.begin(SessionId(2), view(7), vec![7, 8, 9]));
+        assert!(registry.begin(SessionId(3), view(11), vec![7]));
+        registry.change(SessionId(1), |view| view.state = ProcessState::Stayed);
+        assert!(registry.begin(SessionId(4), view(7), vec![7, 8, 9]));
     }
 
     #[test]
     fn the_past_is_bounded() {
         let registry = Registry::start().unwrap();
         for n in 0..300 {
-            assert!(registry.begin(SessionId(n), ProcessView { state: ProcessState::Stayed, ..view(1) }));
+            let view = ProcessView { state: ProcessState::Stayed, ..view(1) };
+            assert!(registry.begin(SessionId(n), view, vec![]));
         }
         assert_eq!(registry.list().len(), REMEMBERED);
     }

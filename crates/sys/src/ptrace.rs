@@ -62,6 +62,26 @@ impl Before {
     }
 }
 
+/// Memory of a process that the arguments of a new program cover, for undoing it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Covered {
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl Covered {
+    /// As bytes, for a record that outlives this program.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        [&self.at.to_ne_bytes()[..], &self.bytes].concat()
+    }
+
+    /// From bytes that [`Covered::to_bytes`] made.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (at, bytes) = bytes.split_at_checked(8)?;
+        Some(Self { at: u64::from_ne_bytes(at.try_into().ok()?), bytes: bytes.to_vec() })
+    }
+}
+
 /// A program to run in the process's place.
 #[derive(Debug, Clone)]
 pub struct Program<'a> {
@@ -104,14 +124,13 @@ impl Held {
     ///
     /// # Errors
     /// What the kernel said; everything is as it was.
-    pub fn redirect(&self, before: &Before, program: &Program<'_>, room_down_to: u64) -> io::Result<()> {
-        let registers = before.registers;
+    pub fn redirect(&self, before: &Before, program: &Program<'_>, covered: &Covered) -> io::Result<()> {
         let code_at = before.code_at;
-        let block = ArgumentBlock::below(registers.rsp - 4096, program);
-        if block.base < room_down_to {
-            return Err(io::Error::other("the process's stack has no room for the new program's arguments"));
+        let block = ArgumentBlock::at(covered.at, program);
+        if block.bytes.len() != covered.bytes.len() {
+            return Err(io::Error::other("another program than the one that room was made for"));
         }
-        let mut changed = registers;
+        let mut changed = before.registers;
         changed.rip = code_at;
         changed.rax = libc::SYS_execve as u64;
         // No system call is under way, so there is none for the kernel to restart.
@@ -127,10 +146,22 @@ impl Held {
             self.set_signal_mask(u64::MAX)
         })();
         if let Err(error) = attempt {
-            self.restore(before)?;
+            self.restore(before, covered)?;
             return Err(error);
         }
         Ok(())
+    }
+
+    /// Notes what the program's arguments will cover from this address on, which must be in memory that the process
+    /// may write to; what is there now does not matter, for it goes with the execve or is put back.
+    ///
+    /// # Errors
+    /// What the kernel said, also where the memory ends too early; nothing was changed.
+    pub fn cover(&self, program: &Program<'_>, from: u64) -> io::Result<Covered> {
+        let block = ArgumentBlock::at(from.next_multiple_of(64), program);
+        let mut bytes = vec![0; block.bytes.len()];
+        self.memory.read_exact_at(&mut bytes, block.base)?;
+        Ok(Covered { at: block.base, bytes })
     }
 
     /// Notes all that [`Held::redirect`] and [`Held::park`] change; they put their code at `code_at`.
@@ -172,7 +203,8 @@ impl Held {
     ///
     /// # Errors
     /// What the kernel said; the process must not run then.
-    pub fn restore(&self, before: &Before) -> io::Result<()> {
+    pub fn restore(&self, before: &Before, covered: &Covered) -> io::Result<()> {
+        self.memory.write_all_at(&covered.bytes, covered.at)?;
         self.memory.write_all_at(&before.code, before.code_at)?;
         self.unpark(before)
     }
@@ -231,7 +263,7 @@ fn check(result: libc::c_long) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Path, argument strings and pointer tables of an execve, laid out below an address.
+/// Pointer tables, argument strings and path of an execve, laid out from an address on.
 struct ArgumentBlock {
     base: u64,
     bytes: Vec<u8>,
@@ -241,10 +273,8 @@ struct ArgumentBlock {
 }
 
 impl ArgumentBlock {
-    fn below(top: u64, program: &Program<'_>) -> Self {
-        let strings = program.path.len() + 1 + program.arguments.iter().map(|a| a.len() + 1).sum::<usize>();
+    fn at(base: u64, program: &Program<'_>) -> Self {
         let pointers = 8 * (program.arguments.len() + 2);
-        let base = (top - (strings + pointers + 64) as u64) & !63;
         let mut table: Vec<u8> = Vec::new();
         let mut text: Vec<u8> = Vec::new();
         let text_at = base + pointers as u64;
@@ -308,7 +338,8 @@ mod tests {
         let program = Program { path: "/bin/sh", arguments: &arguments };
         let held: Vec<Held> = others.iter().map(|thread| Held::seize(pid, *thread).unwrap()).collect();
         let first = Held::seize(pid, pid).unwrap();
-        first.redirect(&first.look(code).unwrap(), &program, stack).unwrap();
+        let covered = first.cover(&program, stack).unwrap();
+        first.redirect(&first.look(code).unwrap(), &program, &covered).unwrap();
         for thread in held {
             thread.park(&thread.look(code).unwrap()).unwrap();
             thread.release().unwrap();
@@ -333,13 +364,17 @@ mod tests {
         let held = Held::seize(pid, pid).unwrap();
         let program = Program { path: "/bin/sh", arguments: &arguments };
         let before = held.look(code).unwrap();
-        held.redirect(&before, &program, stack).unwrap();
+        let covered = held.cover(&program, stack).unwrap();
+        held.redirect(&before, &program, &covered).unwrap();
+        assert_ne!(held.cover(&program, stack).unwrap(), covered);
         // As one that comes after this program would undo it, from the record.
         let bytes = before.to_bytes();
         assert_eq!(bytes.len(), BEFORE_LENGTH);
-        held.restore(&Before::from_bytes(&bytes).unwrap()).unwrap();
+        let again = Covered::from_bytes(&covered.to_bytes()).unwrap();
+        held.restore(&Before::from_bytes(&bytes).unwrap(), &again).unwrap();
+        assert_eq!(held.cover(&program, stack).unwrap(), covered);
         assert!(Before::from_bytes(&bytes[1..]).is_none());
-        held.redirect(&held.look(code).unwrap(), &program, stack).unwrap();
+        held.redirect(&held.look(code).unwrap(), &program, &covered).unwrap();
         held.release().unwrap();
         let error = running.wait().unwrap_err();
         assert!(error.to_string().contains("exit status 42"), "{error}");

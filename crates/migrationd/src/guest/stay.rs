@@ -118,7 +118,7 @@ pub(super) fn find(
     let me = clock::incarnation();
     let host = Host::recover(clock::now(), session, found, lease, me, settings, &mut out);
     let meter = (found != host::Found::Held).then(Meter::go_on);
-    daemon.registry.begin(session, super::shown(&daemon, &offer));
+    daemon.registry.begin(session, super::shown(&daemon, &offer), Vec::new());
     let capsule = Some(capsule);
     Stay {
         daemon,
@@ -238,7 +238,11 @@ impl Stay {
                 }
             }
             FromCapsule::Held => {
-                self.daemon.registry.begin(self.offer.session, super::shown(&self.daemon, &self.offer));
+                self.daemon.registry.begin(
+                    self.offer.session,
+                    super::shown(&self.daemon, &self.offer),
+                    Vec::new(),
+                );
                 self.arrival.step("restored");
                 let passed = Place::Held.pass();
                 self.capsule_worked(Work::Restore, passed.map_err(failed));

@@ -227,7 +227,7 @@ impl Departure {
 
     fn save(&mut self) -> Result<Saved> {
         Place::Restored.pass()?;
-        let was = Was::look(self.pid).context("looking at what it does")?;
+        let was = Was::look(self.pid, &self.arguments).context("looking at what it does")?;
         let saved = Saved(was.to_bytes());
         self.was = Some(was);
         Ok(saved)

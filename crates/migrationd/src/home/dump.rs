@@ -82,7 +82,7 @@ impl Image {
 
     /// What was sent is of no use: the next round is like the first.
     pub(super) fn start_over(&mut self, pid: i32) {
-        if self.dumps > 0 {
+        if !self.owners.is_empty() {
             tracing::info!(pid, "what was sent does not tell its memory: all of it is sent again");
         }
         self.owners.clear();

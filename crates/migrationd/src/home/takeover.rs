@@ -3,7 +3,7 @@
 use super::frozen::Frozen;
 use crate::inspect::{self, DEPUTY};
 use anyhow::{Context, Result, bail};
-use brant_sys::ptrace::{BEFORE_LENGTH, Before, Held, Program};
+use brant_sys::ptrace::{BEFORE_LENGTH, Before, Covered, Held, Program};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ const SOON: Duration = Duration::from_secs(10);
 pub(super) struct Was {
     pid: i32,
     threads: Vec<(i32, Before)>,
+    covered: Covered,
 }
 
 /// A frozen process whose next act is to become the deputy.
@@ -25,8 +26,8 @@ pub(super) struct Redirected {
 }
 
 impl Was {
-    /// Looks at it; nothing is changed.
-    pub(super) fn look(pid: i32) -> Result<Self> {
+    /// Looks at it, and at where the deputy's arguments will be; nothing is changed.
+    pub(super) fn look(pid: i32, arguments: &[Vec<u8>]) -> Result<Self> {
         let maps = maps(pid)?;
         let code = Region::find(&maps, |line| line.contains(" r-xp ") && line.contains('/'))
             .context("finding the process's code")?;
@@ -40,7 +41,12 @@ impl Was {
         if threads.first().is_none_or(|(first, _)| *first != pid) {
             bail!("the process has no first thread any more");
         }
-        Ok(Self { pid, threads })
+        // The far end of the first stack: a thread may have its own anywhere (Go's goroutines), this one is always there.
+        let stack = Region::find(&maps, |line| line.ends_with("[stack]")).context("finding its stack")?;
+        let held = Held::seize(pid, pid).context("taking hold of a thread")?;
+        let covered = held.cover(&deputy(arguments), stack.start).context("looking at its stack")?;
+        held.release().context("letting go of a thread")?;
+        Ok(Self { pid, threads, covered })
     }
 
     /// Makes its next act to become the deputy, and lets go; it stays frozen, apart from its descendants. Whoever dies
@@ -61,15 +67,11 @@ impl Was {
     }
 
     fn change(&self, arguments: &[Vec<u8>]) -> Result<()> {
-        let stack = Region::find(&maps(self.pid)?, |line| line.ends_with("[stack]"))
-            .context("finding the process's stack")?;
-        let fits = arguments.iter().map(|argument| argument.len() + 9).sum::<usize>() <= MOST_ARGUMENTS;
-        let arguments = if fits { arguments } else { &arguments[..1] };
         for (thread, before) in &self.threads {
             let held = Held::seize(self.pid, *thread).context("taking hold of a thread")?;
             if *thread == self.pid {
-                let program = Program { path: DEPUTY, arguments };
-                held.redirect(before, &program, stack.start).context("redirecting the process")?;
+                held.redirect(before, &deputy(arguments), &self.covered)
+                    .context("redirecting the process")?;
             } else {
                 held.park(before).context("parking a thread")?;
             }
@@ -82,7 +84,7 @@ impl Was {
     pub(super) fn put_back(&self) -> Result<()> {
         for (thread, before) in self.threads.iter().rev() {
             let held = Held::seize(self.pid, *thread).context("taking hold of a thread again")?;
-            if *thread == self.pid { held.restore(before) } else { held.unpark(before) }
+            if *thread == self.pid { held.restore(before, &self.covered) } else { held.unpark(before) }
                 .context("putting a thread back")?;
             held.release().context("letting go of a thread")?;
         }
@@ -93,7 +95,9 @@ impl Was {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let thread =
             |(thread, before): &(i32, Before)| [&thread.to_ne_bytes()[..], &before.to_bytes()].concat();
-        self.threads.iter().flat_map(thread).collect()
+        let covered = self.covered.to_bytes();
+        let length = u32::try_from(covered.len()).unwrap_or(u32::MAX).to_ne_bytes().to_vec();
+        [length, covered].into_iter().flatten().chain(self.threads.iter().flat_map(thread)).collect()
     }
 
     /// From the journal.
@@ -102,8 +106,12 @@ impl Was {
             let (thread, before) = part.split_at_checked(4)?;
             Some((i32::from_ne_bytes(thread.try_into().ok()?), Before::from_bytes(before)?))
         };
+        let (length, bytes) = bytes.split_at_checked(4)?;
+        let length = usize::try_from(u32::from_ne_bytes(length.try_into().ok()?)).ok()?;
+        let (covered, bytes) = bytes.split_at_checked(length)?;
+        let covered = Covered::from_bytes(covered)?;
         let threads = bytes.chunks(4 + BEFORE_LENGTH).map(thread).collect::<Option<Vec<_>>>()?;
-        Some(Self { pid: threads.first()?.0, threads })
+        Some(Self { pid: threads.first()?.0, threads, covered })
     }
 }
 
@@ -140,6 +148,12 @@ impl Redirected {
         self.undo()?;
         bail!("the kernel did not let the process become its deputy")
     }
+}
+
+/// The deputy with the process's arguments; only its name where they are too many.
+fn deputy(arguments: &[Vec<u8>]) -> Program<'_> {
+    let fits = arguments.iter().map(|argument| argument.len() + 9).sum::<usize>() <= MOST_ARGUMENTS;
+    Program { path: DEPUTY, arguments: if fits { arguments } else { &arguments[..1] } }
 }
 
 fn maps(pid: i32) -> Result<String> {

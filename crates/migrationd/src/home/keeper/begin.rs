@@ -42,9 +42,10 @@ fn prepare(daemon: &Daemon, pid: i32, wish: &Wish) -> Result<(Keeper, Vec<Action
     let view = view(daemon, pid, &summary);
     let stopped = migratable.stopped;
     let task = Task { pid, started: summary.started };
+    let kin = migratable.members.iter().copied().chain(inspect::ancestors(pid)).collect();
     let departure = Departure::of(&daemon.node, migratable, summary.arguments, inbox.clone());
     let worker = Worker::begin(departure).map_err(not_begun)?;
-    if !daemon.registry.begin(offer.session, view.clone()) {
+    if !daemon.registry.begin(offer.session, view.clone(), kin) {
         return Err(Stayed::Busy(pid));
     }
     daemon.registry.take_orders(offer.session, inbox.clone());
@@ -79,7 +80,7 @@ pub(in crate::home) fn find(daemon: &Daemon, entry: Entry, found: Found, frozen:
     let task = Task { pid: deputy, started: deputy_started };
     let departure = Departure::found(&daemon.node, offer.pid, Some(frozen), inbox.clone());
     let worker = Worker::begin(departure)?;
-    daemon.registry.begin(offer.session, view.clone());
+    daemon.registry.begin(offer.session, view.clone(), Vec::new());
     daemon.registry.take_orders(offer.session, inbox.clone());
     let (mut first, written) = (Vec::new(), record.clone());
     let (me, settings) = (clock::incarnation(), clock::settings(offer.lease));
