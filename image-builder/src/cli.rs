@@ -2,8 +2,10 @@
 
 use crate::build::args::BuildArgs;
 use crate::cluster::args::ClusterArgs;
+use crate::manifest::{DiffArgs, InspectArgs};
 use crate::profile::verbs::ProfileVerb;
 use crate::prove::ProveArgs;
+use crate::site::CustomiseArgs;
 use crate::smoke::SmokeArgs;
 use crate::trial::TryArgs;
 use clap::{Parser, Subcommand};
@@ -27,6 +29,12 @@ pub(crate) enum Verb {
     Build(BuildArgs),
     /// Build the image and boot a cluster from it, to look at; installs what is missing.
     Try(TryArgs),
+    /// Say what an image is, how it boots, and what is in it.
+    Inspect(InspectArgs),
+    /// Say what changed from one image to another.
+    Diff(DiffArgs),
+    /// Change what belongs to one site on a finished ISO.
+    Customise(CustomiseArgs),
     /// List the profiles that an image can be built from.
     Profiles,
     /// Look at a profile, or check one.

@@ -2,15 +2,19 @@
 
 mod build;
 mod cli;
+mod clock;
 mod cluster;
 mod failure;
 mod host;
 mod interrupt;
 mod invoker;
+mod iso9660;
 mod job;
+mod manifest;
 mod profile;
 mod progress;
 mod prove;
+mod site;
 mod smoke;
 mod trial;
 mod workspace;
@@ -25,6 +29,9 @@ fn main() -> ExitCode {
     interrupt::watch();
     let outcome = match cli.verb {
         Verb::Build(args) => build::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Inspect(args) => manifest::inspect(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Diff(args) => manifest::diff(&args),
+        Verb::Customise(args) => site::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Profiles => profile::verbs::list().map(|()| ExitCode::SUCCESS),
         Verb::Profile(verb) => profile::verbs::run(&verb).map(|()| ExitCode::SUCCESS),
         Verb::Cluster(args) => cluster::run(&args),

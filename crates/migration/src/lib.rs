@@ -8,6 +8,7 @@ pub mod criu_request;
 mod damage;
 pub mod flat;
 pub mod frame;
+pub mod link_remaps;
 pub mod obstacle;
 pub mod page_server;
 pub mod pagemap;

@@ -1,6 +1,7 @@
 //! CRIU's command lines that several programs use, and what it says when it fails.
 
 use anyhow::{Context, Result};
+use brant_migration::link_remaps;
 use brant_migration::tty_info;
 use brant_sys::child::Tool;
 use std::os::unix::fs::MetadataExt;
@@ -27,6 +28,35 @@ pub fn frozen(criu: Tool, group: &Path) -> Tool {
         // Not --leave-stopped: it sends SIGSTOP, and the shell would see that. The freezer holds it instead.
         .args(["--leave-running", "--freeze-cgroup"])
         .arg(group)
+}
+
+/// The links that an image has for deleted files; none where that cannot be found out.
+pub fn links(folder: &Path) -> Vec<String> {
+    let image = std::fs::read(folder.join("files.img"));
+    let paths = image.context("reading the image's files").and_then(|image| Ok(link_remaps::paths(&image)?));
+    paths.unwrap_or_else(|error| {
+        tracing::warn!("{error:#}");
+        Vec::new()
+    })
+}
+
+/// Removes them: the move that they were made for is off.
+pub fn remove_links(folder: &Path) {
+    for path in links(folder) {
+        if let Err(error) = std::fs::remove_file(&path) {
+            tracing::warn!(%error, path, "removing a link of a move that is off");
+        }
+    }
+}
+
+/// Looks for them, so that a folder which NFS remembers from before they were made is read anew.
+pub fn look_for_links(folder: &Path) {
+    for path in links(folder) {
+        let parent = Path::new(&path).parent().unwrap_or(Path::new("/"));
+        if let Err(error) = std::fs::read_dir(parent).and_then(|_| std::fs::symlink_metadata(&path)) {
+            tracing::warn!(%error, path, "looking for a link");
+        }
+    }
 }
 
 /// Makes an image's `/dev/tty`, if it has one, something that a restore can be given.

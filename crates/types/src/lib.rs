@@ -9,3 +9,4 @@ pub mod migration;
 pub mod node;
 pub mod ports;
 pub mod secret;
+pub mod site;

@@ -81,16 +81,6 @@ impl From<ClusterSecret> for String {
     }
 }
 
-/// The secret's cpio member, `/brant/secret.toml` in the initramfs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SecretFile {
-    /// The cluster's name, for people.
-    pub cluster: String,
-    /// Its secret.
-    pub secret: ClusterSecret,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -95,7 +95,7 @@ fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// A cluster's name is a file name, and goes into host names.
-fn check_cluster(name: &str) -> anyhow::Result<()> {
+pub(crate) fn check_cluster(name: &str) -> anyhow::Result<()> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if (1..=32).contains(&name.len())
         && name.chars().all(fits)

@@ -20,6 +20,18 @@ apt-get --quiet=2 -o APT::Sandbox::User=root download \
 for deb in *.deb; do
     dpkg-deb --extract "$deb" "$1/.brant/files"
 done
+# Name, version, architecture and digest of each package, also of those that only gave files.
+{
+    chroot "$1" dpkg-query --show --showformat '${Package}=${Version}\n'
+    for deb in *.deb; do
+        dpkg-deb --show --showformat '${Package}=${Version}\n' "$deb"
+    done
+} | xargs apt-cache show --no-all-versions | awk -F ': ' '
+    /^Package: / { name = $2 }
+    /^Version: / { version = $2 }
+    /^Architecture: / { architecture = $2 }
+    /^SHA256: / { print name "\t" version "\t" architecture "\t" $2 }
+' | LC_ALL=C sort -u > "$1/.brant/files/packages.tsv"
 rm -r "$debs"
 
 files="$1/.brant/files"

@@ -1,7 +1,8 @@
-//! The initramfs: `init` with its modules, then the root where it travels here, then the cluster's secret, each an
+//! The initramfs: `init` with its modules, then the root where it travels here, then the site's own, each an
 //! archive of its own.
 //!
-//! The secret comes last and apart, so that everything before it may be published, hashed or sent in clear.
+//! What belongs to one site, the secret above all, comes last and apart, in room of fixed length: everything before it
+//! may be published, hashed or sent in clear, and `customise` can change it in place.
 
 use super::carried::CarriedRoot;
 use super::modules::{Index, chosen_alias, chosen_dep};
@@ -11,9 +12,10 @@ use super::root::SealedRoot;
 use crate::failure::{Advice, Kind};
 use crate::interrupt;
 use crate::profile::Profile;
+use crate::site::area;
 use anyhow::Context as _;
 use brant_types::boot::RootFacts;
-use brant_types::secret::SecretFile;
+use brant_types::site::Site;
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -40,7 +42,7 @@ pub(crate) fn make(
     root: &SealedRoot,
     programs: &Programs,
     carried: &CarriedRoot,
-    secret: &SecretFile,
+    site: &Site,
     (file, date): (PathBuf, u64),
 ) -> anyhow::Result<Initramfs> {
     let writing = || format!("writing the initramfs `{}`", file.display());
@@ -64,13 +66,7 @@ pub(crate) fn make(
         pad_file(&mut out).with_context(writing)?;
     }
 
-    let text = toml::to_string(secret).with_context(writing)?;
-    let mut private = Archive::new(&mut out, date);
-    private.folder("brant", 0o755).with_context(writing)?;
-    private.file("brant/secret.toml", 0o600, text.len() as u64, text.as_bytes()).with_context(writing)?;
-    private.finish().with_context(writing)?;
-    pad_file(&mut out).with_context(writing)?;
-    out.flush().with_context(writing)?;
+    out.write_all(&area::render(site)?).and_then(|()| out.flush()).with_context(writing)?;
     Ok(Initramfs { file, modules })
 }
 

@@ -93,6 +93,11 @@ impl Medium {
         Ok(Self { tree, esp, esp_bytes })
     }
 
+    /// Its files as they will lie there.
+    pub(crate) fn tree(&self) -> &Path {
+        &self.tree
+    }
+
     /// Writes the medium's file: a valid partition table (firmware refuses others), and an active dummy entry in
     /// the old one (old firmware refuses none).
     ///

@@ -1,6 +1,8 @@
 //! The digest of a tree: every name, mode, owner, link, extended attribute and byte; no dates.
 
+use super::release::hex;
 use crate::interrupt;
+use crate::manifest::FileEntry;
 use anyhow::Context as _;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, lgetxattr, llistxattr, utimensat};
 use sha2::{Digest, Sha256};
@@ -10,11 +12,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Feeds the tree below `root` to the hash, in the order of names.
+/// Feeds the tree below `root` to the hash, in the order of names; gives its files, each with its own digest.
 ///
 /// # Errors
 /// Something cannot be read, or a signal asked to stop.
-pub(crate) fn tree(root: &Path, hash: &mut Sha256) -> anyhow::Result<()> {
+pub(crate) fn tree(root: &Path, hash: &mut Sha256) -> anyhow::Result<Vec<FileEntry>> {
+    let mut files = Vec::new();
     let mut pending = vec![PathBuf::new()];
     while let Some(relative) = pending.pop() {
         interrupt::check()?;
@@ -32,8 +35,12 @@ pub(crate) fn tree(root: &Path, hash: &mut Sha256) -> anyhow::Result<()> {
         if about.is_symlink() {
             hash.update(fs::read_link(&path).with_context(measuring)?.as_os_str().as_bytes());
         } else if about.is_file() {
-            hash.update(about.len().to_le_bytes());
-            file(&path, hash)?;
+            let mut own = Sha256::new();
+            file(&path, &mut own)?;
+            let digest = own.finalize();
+            hash.update(digest);
+            let path = format!("/{}", relative.to_string_lossy());
+            files.push(FileEntry { path, bytes: about.len(), sha256: hex(&digest) });
         } else if about.is_dir() {
             let mut names = Vec::new();
             for entry in fs::read_dir(&path).with_context(measuring)? {
@@ -43,7 +50,7 @@ pub(crate) fn tree(root: &Path, hash: &mut Sha256) -> anyhow::Result<()> {
             pending.extend(names);
         }
     }
-    Ok(())
+    Ok(files)
 }
 
 /// Gives everything below `root` that is newer than `date` (seconds since 1970) this date: what was written during the

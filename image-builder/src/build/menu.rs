@@ -1,6 +1,8 @@
 //! The boot menu: one list of entries, rendered for isolinux (BIOS) and for GRUB (UEFI).
 
 use crate::profile::Profile;
+use crate::site::ARGUMENTS_ROOM;
+use brant_types::site::ARGUMENTS_FOLLOW;
 
 /// Where kernel and initramfs are on the medium.
 pub(crate) const KERNEL: &str = "/boot/vmlinuz";
@@ -44,9 +46,15 @@ pub(crate) fn render(template: &str, profile: &Profile, image_id: &str, one: fn(
         .replace("@ENTRIES@\n", &all.join("\n"))
 }
 
+/// The kernel command line with room behind it for what `customise` adds.
+fn with_room(command_line: &str) -> String {
+    format!("{command_line} {ARGUMENTS_FOLLOW}{:room$}", "", room = ARGUMENTS_ROOM)
+}
+
 /// An entry as isolinux reads it.
 pub(crate) fn isolinux(entry: &Entry) -> String {
     let Entry { label, title, command_line } = entry;
+    let command_line = with_room(command_line);
     format!(
         "LABEL {label}\n    MENU LABEL {title}\n    KERNEL {KERNEL}\n    INITRD {INITRAMFS}\n    APPEND {command_line}\n"
     )
@@ -55,6 +63,7 @@ pub(crate) fn isolinux(entry: &Entry) -> String {
 /// An entry as GRUB reads it.
 pub(crate) fn grub(entry: &Entry) -> String {
     let Entry { label, title, command_line } = entry;
+    let command_line = with_room(command_line);
     format!(
         "menuentry '{title}' --id {label} {{\n    linux {KERNEL} {command_line}\n    initrd {INITRAMFS}\n}}\n"
     )

@@ -19,26 +19,29 @@ mod menu;
 mod mirror;
 mod modules;
 mod needs;
-mod newc;
+pub(crate) mod newc;
 mod overlay;
 mod people;
 mod programs;
 mod publish;
 mod release;
 mod root;
-mod secret;
+pub(crate) mod secret;
 mod squashfs;
 mod verity;
 
+use crate::manifest::{self, Manifest, Packages, Tools};
 use crate::progress::Progress;
 use anyhow::Context as _;
 use args::{BuildArgs, Plan};
 use base::Base;
 use bench::Bench;
+use brant_types::site::Site;
 use carried::CarriedRoot;
 use iso::Medium;
 use programs::Programs;
 use publish::{Draft, Published};
+pub(crate) use release::hex;
 use root::{OpenRoot, SealedRoot};
 use std::io::Write;
 
@@ -55,13 +58,14 @@ pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<()> {
     let draft = Draft::begin(&plan.output)?;
     needs::check_room(&plan)?;
     let bench = Bench::take(&plan.workspace, &progress)?;
-    let (secret, made) = secret::obtain(&plan.secret, &plan.cluster)?;
+    let (secret, made) = secret::obtain(&plan.secret)?;
     if made {
         progress.say(&format!("made a new secret for the cluster `{}`", plan.cluster));
     }
+    let site = Site { cluster: Some(plan.cluster.clone()), secret: Some(secret), ..Site::default() };
     let programs = programs(&plan, &progress)?;
     let base = base(&plan, &bench, &progress)?;
-    let root = root(&plan, &base, &programs, &bench, &progress)?;
+    let mut root = root(&plan, &base, &programs, &bench, &progress)?;
 
     let stage = progress.stage("packing the root");
     let squashfs =
@@ -71,16 +75,19 @@ pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<()> {
 
     let stage = progress.stage("making the initramfs");
     let place = (bench.work("initrd.img"), base.date);
-    let initramfs = initramfs::make(&plan.profile, &root, &programs, &carried, &secret, place)?;
+    let initramfs = initramfs::make(&plan.profile, &root, &programs, &carried, &site, place)?;
     stage.done(&format!("{}, {} modules", size_of(&initramfs.file)?, initramfs.modules));
 
     let stage = progress.stage("writing the medium");
     let places = (bench.work("medium"), bench.work("esp.img"));
     let medium =
         Medium::lay_out(places, &plan.profile, &root, (initramfs, carried), &plan.workspace.menus())?;
+    let mut manifest = manifest(&plan, &base, &mut root)?;
+    manifest::add_medium(&mut manifest, medium.tree())?;
     medium.write(&plan.profile, &root, base.date, draft.path())?;
     check::medium(draft.path(), &medium.esp_bytes)?;
     let published = draft.publish()?;
+    manifest.write_beside(&published.path)?;
     stage.done("");
     drop(bench);
     announce(&published)
@@ -138,6 +145,14 @@ fn root(
     let root = root.seal(profile, base.date)?;
     stage.done(&format!("image {}", root.facts().image_id));
     Ok(root)
+}
+
+fn manifest(plan: &Plan, base: &Base, root: &mut SealedRoot) -> anyhow::Result<Manifest> {
+    let kernel = initramfs::kernel_version(&root.path("usr/lib/modules"))?;
+    let packages = Packages::read(&root.extra("packages.tsv"))?;
+    let files = root.take_files();
+    let debian = (plan.profile.debian.suite.as_str(), base.date);
+    Ok(manifest::begin(root.facts(), kernel, debian, packages, Tools::ask(), files))
 }
 
 fn size_of(file: &std::path::Path) -> anyhow::Result<String> {

@@ -6,6 +6,7 @@ use super::overlay;
 use super::programs::Programs;
 use super::release::hex;
 use crate::job::Job;
+use crate::manifest::FileEntry;
 use crate::profile::{Init, Profile};
 use anyhow::Context as _;
 use brant_types::boot::{ImageFacts, SystemKind};
@@ -55,6 +56,7 @@ pub(crate) struct SealedRoot {
     path: PathBuf,
     extras: PathBuf,
     facts: ImageFacts,
+    files: Vec<FileEntry>,
 }
 
 impl OpenRoot {
@@ -148,7 +150,7 @@ impl OpenRoot {
     pub(crate) fn seal(self, profile: &Profile, date: u64) -> anyhow::Result<SealedRoot> {
         let mut hash = Sha256::new();
         hash.update(profile.identity());
-        measure::tree(&self.path, &mut hash)?;
+        let files = measure::tree(&self.path, &mut hash)?;
         measure::tree(&self.extras, &mut hash)?;
         let facts = ImageFacts {
             image_id: hex(&hash.finalize())[..32].to_owned(),
@@ -167,7 +169,7 @@ impl OpenRoot {
             self.mark_as_updated()?;
         }
         measure::clamp_dates(&self.path, date)?;
-        Ok(SealedRoot { path: self.path, extras: self.extras, facts })
+        Ok(SealedRoot { path: self.path, extras: self.extras, facts, files })
     }
 }
 
@@ -191,6 +193,11 @@ impl SealedRoot {
     /// A file out of the packages of the kernel and the boot loaders.
     pub(crate) fn extra(&self, name: &str) -> PathBuf {
         self.extras.join(name)
+    }
+
+    /// Its files, as they were measured.
+    pub(crate) fn take_files(&mut self) -> Vec<FileEntry> {
+        std::mem::take(&mut self.files)
     }
 
     /// The image's name.

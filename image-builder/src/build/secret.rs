@@ -3,7 +3,7 @@
 use crate::failure::{Advice, Kind};
 use crate::invoker;
 use anyhow::Context as _;
-use brant_types::secret::{ClusterSecret, SecretFile};
+use brant_types::secret::ClusterSecret;
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -19,11 +19,11 @@ pub(crate) enum SecretSource {
     Kept(PathBuf),
 }
 
-/// The secret for this cluster, and whether it has just been made.
+/// The cluster's secret, and whether it has just been made.
 ///
 /// # Errors
 /// The file cannot be read, written, or holds something else.
-pub(crate) fn obtain(source: &SecretSource, cluster: &str) -> anyhow::Result<(SecretFile, bool)> {
+pub(crate) fn obtain(source: &SecretSource) -> anyhow::Result<(ClusterSecret, bool)> {
     let (path, made) = match source {
         SecretSource::Given(path) => (path, false),
         SecretSource::Kept(path) => (path, make_if_absent(path)?),
@@ -39,7 +39,7 @@ pub(crate) fn obtain(source: &SecretSource, cluster: &str) -> anyhow::Result<(Se
     if let SecretSource::Kept(_) = source {
         keep_private(path)?;
     }
-    Ok((SecretFile { cluster: cluster.to_owned(), secret }, made))
+    Ok((secret, made))
 }
 
 fn make_if_absent(path: &Path) -> anyhow::Result<bool> {
@@ -79,8 +79,8 @@ mod tests {
     fn a_secret_is_made_once_and_kept_private() {
         let folder = tempfile::tempdir().unwrap();
         let source = SecretSource::Kept(folder.path().join("secrets/lab"));
-        let (first, made) = obtain(&source, "lab").unwrap();
-        let (second, made_again) = obtain(&source, "lab").unwrap();
+        let (first, made) = obtain(&source).unwrap();
+        let (second, made_again) = obtain(&source).unwrap();
         assert!(made && !made_again);
         assert_eq!(first, second);
         let mode = fs::metadata(folder.path().join("secrets/lab")).unwrap().permissions().mode();
@@ -91,11 +91,11 @@ mod tests {
     fn a_given_file_must_exist_and_hold_a_secret() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("given");
-        assert!(obtain(&SecretSource::Given(path.clone()), "lab").is_err());
+        assert!(obtain(&SecretSource::Given(path.clone())).is_err());
         fs::write(&path, "not a secret").unwrap();
-        let error = obtain(&SecretSource::Given(path.clone()), "lab").unwrap_err();
+        let error = obtain(&SecretSource::Given(path.clone())).unwrap_err();
         assert!(!format!("{error:#}").contains("not a secret"), "a secret's file is never repeated");
         fs::write(&path, "ab".repeat(32)).unwrap();
-        obtain(&SecretSource::Given(path), "lab").unwrap();
+        obtain(&SecretSource::Given(path)).unwrap();
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod verbs;
 
 pub(crate) use load::{find, known, load};
 pub(crate) use model::{Debian, Init, Profile, RootPlace, User};
+pub(crate) use read::{is_one_word as is_kernel_argument, is_ssh_key};
 
 #[cfg(test)]
 mod tests;

@@ -238,7 +238,7 @@ fn is_package_name(name: &str) -> bool {
 }
 
 /// The menus quote nothing, and their languages give meaning to some signs.
-fn is_one_word(text: &str) -> bool {
+pub(crate) fn is_one_word(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() && !"'\"\\`${}#;&|<>".contains(c))
 }
 
@@ -255,7 +255,8 @@ fn is_account_field(text: &str) -> bool {
     !text.contains([':', '\n', '\r'])
 }
 
-fn is_ssh_key(line: &str) -> bool {
+/// Whether this is a line of `authorized_keys` without options.
+pub(crate) fn is_ssh_key(line: &str) -> bool {
     const KINDS: [&str; 4] = ["ssh-ed25519 ", "ssh-rsa ", "ecdsa-sha2-", "sk-"];
     KINDS.iter().any(|kind| line.starts_with(kind))
         && line.split(' ').count() >= 2

@@ -6,24 +6,31 @@ use crate::command_line::CommandLine;
 use crate::net::links;
 use crate::report;
 use anyhow::{Context, Result};
+use brant_types::account::Account;
 use brant_types::boot::{BOOT_FACTS, BootFacts, ImageFacts};
-use brant_types::secret::SecretFile;
+use brant_types::site::{SITE, Site};
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
-const SECRET: &str = "/brant/secret.toml";
-
 /// Collects the facts of this boot.
-pub(super) fn gather(line: &CommandLine, image: &ImageFacts, identity: &Identity) -> Result<BootFacts> {
-    let secret = secret_file()?;
+pub(super) fn gather(
+    line: &CommandLine,
+    image: &ImageFacts,
+    identity: &Identity,
+    root: &NewRoot,
+) -> Result<BootFacts> {
+    let site = site()?;
+    admit(root, &image.console_user, &site.ssh_keys)?;
+    let seeds = line.seeds.iter().chain(&site.seeds).copied().collect();
     Ok(BootFacts {
         host_name: identity.host_name.clone(),
         machine_id: identity.machine_id.clone(),
         image_id: image.image_id.clone(),
-        cluster: secret.as_ref().map_or_else(|| "brant".to_owned(), |file| file.cluster.clone()),
-        secret: secret.map(|file| file.secret),
+        cluster: site.cluster.unwrap_or_else(|| "brant".to_owned()),
+        secret: site.secret,
         root_mounted_at: uptime()?,
-        seeds: line.seeds.clone(),
+        seeds,
         migration_lease: line.migration_lease,
         links: links::wired()?.iter().map(links::Link::facts).collect(),
     })
@@ -68,22 +75,38 @@ fn put(path: &Path, text: &str) -> Result<()> {
 }
 
 /// An image without a secret still boots; it only cannot join.
-fn secret_file() -> Result<Option<SecretFile>> {
-    match fs::read_to_string(SECRET) {
-        Ok(text) => {
-            // The parser's message could quote the secret.
-            let parsed = toml::from_str(&text);
-            parsed
-                .ok()
-                .with_context(|| format!("reading `{SECRET}` in the initramfs: it is damaged"))
-                .map(Some)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            report::complain("this image carries no cluster secret, so this node cannot join a cluster");
-            Ok(None)
-        }
-        Err(error) => Err(error).with_context(|| format!("reading `{SECRET}` in the initramfs")),
+fn site() -> Result<Site> {
+    let reading = || format!("reading `{SITE}` in the initramfs");
+    let site: Site = match fs::read_to_string(SITE) {
+        // The parser's message could quote the secret.
+        Ok(text) => toml::from_str(&text).ok().with_context(|| format!("{}: it is damaged", reading()))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Site::default(),
+        Err(error) => return Err(error).with_context(reading),
+    };
+    if site.secret.is_none() {
+        report::complain("this image carries no cluster secret, so this node cannot join a cluster");
     }
+    Ok(site)
+}
+
+/// Lets those in who have these keys.
+fn admit(root: &NewRoot, user: &str, keys: &[String]) -> Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let admitting = || format!("admitting {} ssh keys of `{user}`", keys.len());
+    let read = |name: &str| fs::read_to_string(root.path().join(name)).with_context(admitting);
+    let account = Account::find(&read("etc/passwd")?, &read("etc/group")?, user).with_context(admitting)?;
+    let folder = root.path().join(account.home.strip_prefix("/").unwrap_or(&account.home)).join(".ssh");
+    let file = folder.join("authorized_keys");
+    fs::create_dir_all(&folder).with_context(admitting)?;
+    let before = fs::read_to_string(&file).unwrap_or_default();
+    fs::write(&file, format!("{before}{}\n", keys.join("\n"))).with_context(admitting)?;
+    for (path, mode) in [(&folder, 0o700), (&file, 0o600)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).with_context(admitting)?;
+        chown(path, Some(account.uid), Some(account.gid)).with_context(admitting)?;
+    }
+    Ok(())
 }
 
 fn uptime() -> Result<f64> {

@@ -51,7 +51,7 @@ pub(crate) fn run() -> Result<()> {
     let (mut modules, mut uevents) = load_drivers(&line).context(DRIVERS)?;
     let new_root = root::assemble(&line, &mut modules, &mut uevents).context(ROOT)?;
     let identity = identity::Identity::draw(line.name.as_deref())?;
-    let facts = hand_over::gather(&line, &image, &identity)?;
+    let facts = hand_over::gather(&line, &image, &identity, &new_root)?;
     hand_over::write(&new_root, &facts).context(ROOT)?;
     let never = switch::into(new_root, image.system).context(ROOT)?;
     match never {}

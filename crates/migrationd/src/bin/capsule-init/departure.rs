@@ -157,6 +157,7 @@ pub(crate) fn dump(
 impl Departed {
     /// The process stays after all: its pipes get back what was taken out of them.
     pub(crate) fn undo(self, streams: &mut Streams, pipes: &Pipes) -> Result<()> {
+        criu::remove_links(Path::new(root::DEPARTURE));
         pipes.write_back(&self.lay_in_pipes)?;
         let words = self.on_the_way.into_iter();
         words

@@ -49,6 +49,7 @@ pub(crate) struct Restore {
 
 /// Starts CRIU on the image. The process will have this terminal, and these ends of its pipes.
 pub(crate) fn start(terminal: &Terminal, ends: ProcessEnds) -> Result<Restore> {
+    brant_migrationd::criu::look_for_links(std::path::Path::new(root::IMAGES));
     let filler = if memory_size() >= LAZY_FROM {
         start_filler()
             .inspect_err(|error| eprintln!("capsule-init: memory is read at once, not later: {error:#}"))

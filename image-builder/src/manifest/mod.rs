@@ -1,0 +1,127 @@
+//! What is in an image: each package, each file, and what it was made with. It lies on the medium itself, and beside it.
+
+mod diff;
+mod inspect;
+mod make;
+mod spdx;
+
+pub(crate) use diff::{DiffArgs, run as diff};
+pub(crate) use inspect::{InspectArgs, run as inspect};
+pub(crate) use make::{Packages, Tools, add_medium, begin};
+
+use crate::iso9660::Image;
+use crate::site::{AREA, blank_arguments};
+use anyhow::{Context as _, ensure};
+use brant_types::boot::ImageFacts;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Where it is on the medium, compressed.
+pub(crate) const PLACE: &str = "/brant/manifest.json.zst";
+/// The format that this program writes and reads.
+const SCHEMA: u32 = 1;
+/// More than any image of ours has; a damaged one may say anything.
+const MOST_PACKED: u64 = 64 << 20;
+const MOST: usize = 256 << 20;
+
+/// What is in an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Which image it is.
+    pub image: ImageFacts,
+    /// The kernel's version.
+    pub kernel: String,
+    /// The state of Debian's archive: suite, digest of its package lists, and when it was published (seconds since 1970).
+    pub debian: Debian,
+    /// The programs of the workstation that made it, with their versions.
+    pub tools: BTreeMap<String, String>,
+    /// Debian's packages, those of which only files were taken included.
+    pub packages: Vec<Package>,
+    /// The files of the medium. What belongs to a site does not count.
+    pub medium: Vec<FileEntry>,
+    /// The files of the root.
+    pub root: Vec<FileEntry>,
+}
+
+/// The state of Debian's archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Debian {
+    /// The release.
+    pub suite: String,
+    /// When the newest part of it was published, in seconds since 1970.
+    pub date: u64,
+}
+
+/// A package of Debian.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Package {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its architecture, or `all`.
+    pub architecture: String,
+    /// The SHA-256 of its file, in hexadecimal.
+    pub sha256: String,
+}
+
+/// A file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileEntry {
+    /// Its path.
+    pub path: String,
+    /// How many bytes count.
+    pub bytes: u64,
+    /// Their SHA-256, in hexadecimal.
+    pub sha256: String,
+}
+
+impl Manifest {
+    /// The manifest that a medium carries.
+    ///
+    /// # Errors
+    /// It has none, or a damaged one, or one of another version of this program.
+    pub(crate) fn of(image: &Image<'_>) -> anyhow::Result<Self> {
+        let packed = image.read(image.find(PLACE)?, MOST_PACKED)?;
+        let text = zstd::bulk::decompress(&packed, MOST).context("unpacking the manifest")?;
+        let manifest: Self = serde_json::from_slice(&text).context("reading the manifest")?;
+        ensure!(
+            manifest.schema == SCHEMA,
+            "the manifest has schema {}, and {SCHEMA} is known",
+            manifest.schema
+        );
+        Ok(manifest)
+    }
+
+    /// As JSON for people and programs.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub(crate) fn to_json(&self) -> anyhow::Result<String> {
+        serde_json::to_string_pretty(self).context("writing the manifest")
+    }
+
+    fn packed(&self) -> anyhow::Result<Vec<u8>> {
+        let text = serde_json::to_vec(self).context("writing the manifest")?;
+        zstd::bulk::compress(&text, 15).context("packing the manifest")
+    }
+}
+
+/// What of a file on the medium counts: not the room at the end of the initramfs, nor that in the boot menus. None for
+/// the file that xorriso writes its own addresses into.
+fn what_counts(path: &str, mut bytes: Vec<u8>) -> Option<Vec<u8>> {
+    match path {
+        "/isolinux/isolinux.bin" | "/isolinux/boot.cat" | PLACE => None,
+        "/boot/initrd.img" => {
+            bytes.truncate(bytes.len().saturating_sub(AREA));
+            Some(bytes)
+        }
+        "/isolinux/isolinux.cfg" | "/boot/grub/grub.cfg" => Some(
+            String::from_utf8(bytes)
+                .map_or_else(|error| error.into_bytes(), |menu| blank_arguments(&menu).into_bytes()),
+        ),
+        _ => Some(bytes),
+    }
+}

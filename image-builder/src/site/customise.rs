@@ -1,0 +1,170 @@
+//! `brant-image customise`: changes what belongs to one site on a finished ISO, in place and without root.
+
+use super::own::Own;
+use crate::build::secret::{self, SecretSource};
+use crate::failure::{Advice, Kind};
+use crate::workspace::Workspace;
+use anyhow::{Context as _, Result};
+use brant_types::site::Site;
+use clap::Args;
+use std::fs::{self, File};
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+/// Change what belongs to one site on a finished ISO, in seconds: the secret, seeds, ssh keys, kernel arguments.
+///
+/// What is given replaces what was there; what is not given stays.
+#[derive(Debug, Args)]
+pub(crate) struct CustomiseArgs {
+    /// The ISO.
+    #[arg(value_name = "ISO")]
+    iso: PathBuf,
+    /// Write a changed copy instead of changing it in place.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// The cluster: its name, and its secret from target/secrets/NAME, which is made when it is new.
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    /// Take the secret from this file.
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// Take the secret out: such a node cannot join by itself.
+    #[arg(long, conflicts_with_all = ["cluster", "secret_file"])]
+    no_secret: bool,
+    /// Nodes to try besides those that are heard.
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    seed: Option<Vec<IpAddr>>,
+    /// A public key that may log in, or a file with some, such as ~/.ssh/id_ed25519.pub.
+    #[arg(long, value_name = "KEY|FILE")]
+    ssh_key: Option<Vec<String>>,
+    /// A kernel argument for every entry of the boot menu.
+    #[arg(long, value_name = "ARG")]
+    karg: Option<Vec<String>>,
+    /// Take everything out first.
+    #[arg(long)]
+    reset: bool,
+    /// Print what is there, and change nothing else.
+    #[arg(long)]
+    show: bool,
+}
+
+impl CustomiseArgs {
+    fn changes_something(&self) -> bool {
+        self.reset
+            || self.no_secret
+            || self.cluster.is_some()
+            || self.secret_file.is_some()
+            || self.seed.is_some()
+            || self.ssh_key.is_some()
+            || self.karg.is_some()
+    }
+}
+
+/// Does it.
+///
+/// # Errors
+/// Not one of our images, or something that does not fit; the image is as it was.
+pub(crate) fn run(args: &CustomiseArgs) -> Result<()> {
+    if !args.changes_something() {
+        let file = File::open(&args.iso).with_context(|| format!("opening `{}`", args.iso.display()))?;
+        let own = Own::find(&file).with_context(|| format!("looking at `{}`", args.iso.display()))?;
+        if !args.show {
+            let what = "nothing was said that is to be changed; this is what is there:";
+            eprintln!("{what}");
+        }
+        return own.show();
+    }
+    let path = match &args.output {
+        None => args.iso.clone(),
+        Some(output) => {
+            let copying = || format!("copying `{}` to `{}`", args.iso.display(), output.display());
+            fs::copy(&args.iso, output).with_context(copying)?;
+            output.clone()
+        }
+    };
+    let changed = change(&path, args);
+    if changed.is_err() && args.output.is_some() {
+        let _nothing_half_done = fs::remove_file(&path);
+    }
+    let own = changed.with_context(|| format!("changing `{}`", path.display()))?;
+    if args.show { own.show() } else { Ok(()) }
+}
+
+fn change(path: &std::path::Path, args: &CustomiseArgs) -> Result<Own> {
+    let file = File::options().read(true).write(true).open(path).context("opening it")?;
+    let mut own = Own::find(&file)?;
+    apply(&mut own, args)?;
+    if own.site.secret.is_some() {
+        // Before the secret is in it.
+        file.set_permissions(fs::Permissions::from_mode(0o600)).context("making it private")?;
+    }
+    own.write(&file)?;
+    Ok(own)
+}
+
+fn apply(own: &mut Own, args: &CustomiseArgs) -> Result<()> {
+    if args.reset {
+        own.site = Site::default();
+        own.add_arguments(&[])?;
+    }
+    if args.no_secret {
+        own.site.secret = None;
+    }
+    if let Some(name) = &args.cluster {
+        crate::build::args::check_cluster(name)?;
+        own.site.cluster = Some(name.clone());
+    }
+    let source = match (&args.secret_file, &args.cluster) {
+        (Some(file), _) => Some(SecretSource::Given(file.clone())),
+        (None, Some(name)) => Some(SecretSource::Kept(Workspace::find()?.secrets().join(name))),
+        (None, None) => None,
+    };
+    if let Some(source) = source {
+        own.site.secret = Some(secret::obtain(&source)?.0);
+    }
+    if let Some(seeds) = &args.seed {
+        own.site.seeds.clone_from(seeds);
+    }
+    if let Some(keys) = &args.ssh_key {
+        own.site.ssh_keys = keys.iter().map(|key| ssh_keys(key)).collect::<Result<Vec<_>>>()?.concat();
+    }
+    match &args.karg {
+        Some(arguments) => own.add_arguments(arguments),
+        None => Ok(()),
+    }
+}
+
+/// One key, or those of a file.
+fn ssh_keys(given: &str) -> Result<Vec<String>> {
+    let text = if crate::profile::is_ssh_key(given) {
+        given.to_owned()
+    } else {
+        fs::read_to_string(given).with_context(|| format!("reading the public key `{given}`"))?
+    };
+    let lines: Vec<String> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect();
+    match lines.iter().find(|line| !crate::profile::is_ssh_key(line)) {
+        None if !lines.is_empty() => Ok(lines),
+        _ => Err(Advice::new(Kind::Input, format!("`{given}` holds no public key"))
+            .hint("give the file that ends with .pub, not the private key")
+            .error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_private_key_is_refused_without_being_repeated() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "-----BEGIN OPENSSH PRIVATE KEY-----\nabcdef\n").unwrap();
+        let error = ssh_keys(&file.path().display().to_string()).unwrap_err();
+        assert!(!format!("{error:#}").contains("abcdef"));
+    }
+}
