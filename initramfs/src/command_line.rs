@@ -1,5 +1,6 @@
 //! The kernel's command line, as far as `init` cares. Pure.
 
+use brant_types::site::ARGUMENTS_FOLLOW;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -18,6 +19,8 @@ pub(crate) struct CommandLine {
     pub(crate) to_memory: bool,
     /// `findiso=PATH`, or `iso-scan/filename=PATH`: the ISO image that a boot loader has started, on its disk.
     pub(crate) image_file: Option<String>,
+    /// `brant.verify`: compare the medium's files with their sums instead of a boot.
+    pub(crate) verify: bool,
     /// `modprobe.blacklist=NAME[,NAME…]`, as modprobe takes it.
     pub(crate) forbidden_modules: Vec<String>,
     /// `MODULE.PARAMETER=VALUE`: parameters by module name ('-' written as '_').
@@ -45,6 +48,9 @@ impl CommandLine {
     fn take(&mut self, key: &str, value: Option<&str>, word: &str) {
         match (key, value) {
             ("brant.rescue", None | Some("1")) => self.rescue = true,
+            ("brant.verify", None | Some("1")) => self.verify = true,
+            // Room for what a site adds; see `brant_types::site`.
+            (ARGUMENTS_FOLLOW, None) => {}
             ("brant.rescue", Some("0")) => self.rescue = false,
             ("toram" | "brant.toram", None | Some("1")) => self.to_memory = true,
             ("findiso" | "iso-scan/filename", Some(path)) => self.image_file = Some(path.to_owned()),

@@ -1,7 +1,7 @@
 //! CRIU's command lines that several programs use, and what it says when it fails.
 
 use anyhow::{Context, Result};
-use brant_migration::link_remaps;
+use brant_migration::link_remaps::{self, Link};
 use brant_migration::tty_info;
 use brant_sys::child::Tool;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,8 @@ use std::path::Path;
 /// A dump of a frozen tree; it stays frozen in its group.
 pub fn dump(pid: i32, folder: &Path, group: &Path) -> Tool {
     let criu = Tool::new("criu").args(["dump", "-t", &pid.to_string(), "-o", "dump.log", "-v2", "-D"]);
-    frozen(criu.arg(folder), group)
+    // A file that was deleted while NFS had it open has another name there; see `make_links`.
+    frozen(criu.arg(folder).arg("--link-remap"), group)
 }
 
 /// What every dump of a frozen tree is told besides.
@@ -21,8 +22,6 @@ pub fn frozen(criu: Tool, group: &Path) -> Tool {
         Err(_) => criu,
     };
     criu.args(["--shell-job", "--manage-cgroups=ignore"])
-        // A file that was deleted while NFS had it open is one with another name there; CRIU gives it one for the restore.
-        .arg("--link-remap")
         // As much as the judge lets pass.
         .args(["--ghost-limit", &(brant_migration::obstacle::MOST_NAMELESS_KIB << 10).to_string()])
         // Not --leave-stopped: it sends SIGSTOP, and the shell would see that. The freezer holds it instead.
@@ -31,31 +30,40 @@ pub fn frozen(criu: Tool, group: &Path) -> Tool {
 }
 
 /// The links that an image has for deleted files; none where that cannot be found out.
-pub fn links(folder: &Path) -> Vec<String> {
-    let image = std::fs::read(folder.join("files.img"));
-    let paths = image.context("reading the image's files").and_then(|image| Ok(link_remaps::paths(&image)?));
-    paths.unwrap_or_else(|error| {
-        tracing::warn!("{error:#}");
-        Vec::new()
-    })
+fn links(folder: &Path) -> Result<Vec<Link>> {
+    let read = |name: &str| match std::fs::read(folder.join(name)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        image => image.map(Some).with_context(|| format!("reading the image's `{name}`")),
+    };
+    let (Some(files), Some(remaps)) = (read("files.img")?, read("remap-fpath.img")?) else {
+        return Ok(Vec::new());
+    };
+    link_remaps::links(&files, &remaps).context("understanding which deleted files the process has open")
+}
+
+/// Makes the links of an image that is to be restored elsewhere: CRIU has removed them, since the process is still there.
+///
+/// # Errors
+/// One could not be made; some of the others may have been.
+pub fn make_links(folder: &Path) -> Result<()> {
+    for Link { of, path } in links(folder)? {
+        std::fs::hard_link(&of, &path).with_context(|| format!("making the link `{path}`"))?;
+    }
+    Ok(())
 }
 
 /// Removes them: the move that they were made for is off.
 pub fn remove_links(folder: &Path) {
-    for path in links(folder) {
-        if let Err(error) = std::fs::remove_file(&path) {
-            tracing::warn!(%error, path, "removing a link of a move that is off");
-        }
+    for Link { path, .. } in links(folder).unwrap_or_default() {
+        let _not_made = std::fs::remove_file(&path);
     }
 }
 
 /// Looks for them, so that a folder which NFS remembers from before they were made is read anew.
 pub fn look_for_links(folder: &Path) {
-    for path in links(folder) {
+    for Link { path, .. } in links(folder).unwrap_or_default() {
         let parent = Path::new(&path).parent().unwrap_or(Path::new("/"));
-        if let Err(error) = std::fs::read_dir(parent).and_then(|_| std::fs::symlink_metadata(&path)) {
-            tracing::warn!(%error, path, "looking for a link");
-        }
+        let _restore_will_say_so = std::fs::read_dir(parent).and_then(|_| std::fs::symlink_metadata(&path));
     }
 }
 

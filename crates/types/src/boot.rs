@@ -77,6 +77,15 @@ pub enum SystemKind {
     Systemd,
 }
 
+/// The sums of a medium's files, on the medium: lines of XXH64 in hexadecimal, how many bytes of the file count, and its
+/// path.
+pub const MEDIUM_SUMS: &str = "/brant/checksums";
+
+/// The file by which a medium with this image is told from all others.
+pub fn marker(image_id: &str) -> String {
+    format!("/.disk/brant-{image_id}")
+}
+
 /// Where an image has its root file system (a squashfs), `/brant/root.toml` in the initramfs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "place", rename_all = "lowercase", deny_unknown_fields)]

@@ -2,7 +2,7 @@
 # Run by mmdebstrap on the host when the packages are installed; $1 is the root. Takes what an image needs beside
 # installed packages: the kernel with its modules, without the scripts that would make an initramfs, and the boot
 # loaders. BRANT_KERNEL is the kernel's metapackage; BRANT_UNWANTED_MODULES lists paths below `kernel/`;
-# BRANT_FIRMWARE_FILES lists what is taken out of BRANT_FIRMWARE_PACKAGES, below /usr/lib/firmware.
+# BRANT_MEMORY_TEST is memtest86+ or nothing; BRANT_FIRMWARE_FILES lists what is taken out of BRANT_FIRMWARE_PACKAGES, below /usr/lib/firmware.
 set -eu
 export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
 debs="$1/.brant/debs"
@@ -16,7 +16,7 @@ if [ -z "$image" ]; then
 fi
 apt-get --quiet=2 -o APT::Sandbox::User=root download \
     "$image" isolinux syslinux-common grub-efi-amd64-signed shim-signed shim-helpers-amd64-signed \
-    $BRANT_FIRMWARE_PACKAGES
+    $BRANT_MEMORY_TEST $BRANT_FIRMWARE_PACKAGES
 for deb in *.deb; do
     dpkg-deb --extract "$deb" "$1/.brant/files"
 done

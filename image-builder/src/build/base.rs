@@ -95,6 +95,7 @@ pub(crate) fn make(
         .env("SOURCE_DATE_EPOCH", archive.date.to_string())
         .env("BRANT_KERNEL", &profile.kernel.package)
         .env("BRANT_UNWANTED_MODULES", profile.kernel.unwanted_modules.join(" "))
+        .env("BRANT_MEMORY_TEST", if profile.boot.memory_test { "memtest86+" } else { "" })
         .env("BRANT_FIRMWARE_PACKAGES", profile.firmware.packages.join(" "))
         .env("BRANT_FIRMWARE_FILES", profile.firmware.files.join(" "))
         .args(["--mode=root", "--variant=minbase", "--format=tar", "--architectures=amd64"])
@@ -148,6 +149,7 @@ fn inputs(profile: &Profile) -> String {
         hash.update([0]);
     }
     hash.update(&profile.kernel.package);
+    hash.update([u8::from(profile.boot.memory_test)]);
     hex(&hash.finalize())[..16].to_owned()
 }
 

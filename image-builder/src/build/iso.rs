@@ -8,7 +8,7 @@ use super::root::SealedRoot;
 use crate::job::Job;
 use crate::profile::Profile;
 use anyhow::Context as _;
-use brant_types::boot::RootFacts;
+use brant_types::boot::{RootFacts, marker};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,10 @@ const UEFI: [(&str, &str); 3] = [
     ("usr/lib/grub/x86_64-efi-signed/gcdx64.efi.signed", "EFI/BOOT/grubx64.efi"),
     ("usr/lib/shim/mmx64.efi.signed", "EFI/BOOT/mmx64.efi"),
 ];
+
+/// Memtest86+, likewise.
+const MEMORY_TEST: [(&str, &str); 2] =
+    [("boot/mt86+x64", menu::MEMORY_TEST), ("boot/mt86+x64.efi", menu::MEMORY_TEST_EFI)];
 
 /// The type of an EFI system partition.
 const EFI_PARTITION: &str = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";
@@ -68,6 +72,11 @@ impl Medium {
             fs::rename(&carried.file, &to).with_context(|| format!("placing `{}`", to.display()))?;
         }
 
+        if profile.boot.memory_test {
+            for (from, to) in MEMORY_TEST {
+                place(&tree, to, &read(&root.extra(from))?)?;
+            }
+        }
         for (from, to) in BIOS {
             place(&tree, to, &read(&root.extra(from))?)?;
         }
@@ -85,7 +94,7 @@ impl Medium {
         place(&tree, "boot/grub/grub.cfg", menu("grub.cfg", menu::grub)?.as_bytes())?;
         // Debian's CD GRUB takes the volume with this file for the medium it came from.
         place(&tree, ".disk/info", format!("Brant {} {}\n", root.facts().version, profile.name).as_bytes())?;
-        place(&tree, &menu::marker(image_id), b"")?;
+        place(&tree, &marker(image_id), b"")?;
 
         let volume_id = u32::from_str_radix(&image_id[..8], 16).unwrap_or(0);
         let esp_bytes = esp::image(&files, volume_id)?;

@@ -1,11 +1,16 @@
 //! The boot menu: one list of entries, rendered for isolinux (BIOS) and for GRUB (UEFI).
 
-use crate::profile::Profile;
+use crate::profile::{Profile, RootPlace};
 use crate::site::ARGUMENTS_ROOM;
+use brant_types::boot::marker;
 use brant_types::site::ARGUMENTS_FOLLOW;
 
 /// Where kernel and initramfs are on the medium.
 pub(crate) const KERNEL: &str = "/boot/vmlinuz";
+/// Memtest86+ for BIOS, which is started like a kernel; the name ends with nothing that isolinux gives a meaning to.
+pub(crate) const MEMORY_TEST: &str = "/boot/memtest";
+/// The same for UEFI. It is not signed: where Secure Boot is on, it does not start.
+pub(crate) const MEMORY_TEST_EFI: &str = "/boot/memtest.efi";
 /// The same for the initramfs.
 pub(crate) const INITRAMFS: &str = "/boot/initrd.img";
 
@@ -16,24 +21,41 @@ pub(crate) struct Entry {
     pub label: &'static str,
     /// For people.
     pub title: &'static str,
-    /// The whole kernel command line.
-    pub command_line: String,
+    /// What it starts.
+    pub starts: Starts,
+}
+
+/// What an entry starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Starts {
+    /// The kernel.
+    Linux {
+        /// Its whole command line.
+        command_line: String,
+    },
+    /// Memtest86+.
+    MemoryTest,
 }
 
 /// The entries of a profile, the one that starts by itself first.
 pub(crate) fn entries(profile: &Profile) -> Vec<Entry> {
     let base = profile.kernel.arguments.join(" ");
-    let entry = |label, title, more: &str| Entry { label, title, command_line: format!("{base}{more}") };
-    vec![
-        entry("brant", "Brant: join the cluster", ""),
+    let entry = |label, title, more: &str| {
+        let starts = Starts::Linux { command_line: format!("{base}{more}") };
+        Entry { label, title, starts }
+    };
+    let in_memory = entry("toram", "Brant, copied to memory: the medium can be taken out", " toram");
+    let memory_test = Entry { label: "memtest", title: "Test this PC's memory", starts: Starts::MemoryTest };
+    let mut entries = vec![entry("brant", "Brant: join the cluster", "")];
+    entries.extend(Some(in_memory).filter(|_| profile.image.root == RootPlace::Medium));
+    entries.extend([
         entry("debug", "Brant, with every message of the kernel", " loglevel=7 ignore_loglevel"),
         entry("safe", "Brant, for troublesome hardware", " nomodeset acpi=noirq pci=nomsi"),
-    ]
-}
-
-/// The file by which GRUB tells this medium from all others.
-pub(crate) fn marker(image_id: &str) -> String {
-    format!("/.disk/brant-{image_id}")
+        entry("rescue", "A shell, and nothing else", " brant.rescue"),
+        entry("verify", "Check this medium", " brant.verify"),
+    ]);
+    entries.extend(Some(memory_test).filter(|_| profile.boot.memory_test));
+    entries
 }
 
 /// A template with its `@NAME@` places filled.
@@ -53,7 +75,10 @@ fn with_room(command_line: &str) -> String {
 
 /// An entry as isolinux reads it.
 pub(crate) fn isolinux(entry: &Entry) -> String {
-    let Entry { label, title, command_line } = entry;
+    let Entry { label, title, starts } = entry;
+    let Starts::Linux { command_line } = starts else {
+        return format!("LABEL {label}\n    MENU LABEL {title}\n    KERNEL {MEMORY_TEST}\n");
+    };
     let command_line = with_room(command_line);
     format!(
         "LABEL {label}\n    MENU LABEL {title}\n    KERNEL {KERNEL}\n    INITRD {INITRAMFS}\n    APPEND {command_line}\n"
@@ -62,7 +87,10 @@ pub(crate) fn isolinux(entry: &Entry) -> String {
 
 /// An entry as GRUB reads it.
 pub(crate) fn grub(entry: &Entry) -> String {
-    let Entry { label, title, command_line } = entry;
+    let Entry { label, title, starts } = entry;
+    let Starts::Linux { command_line } = starts else {
+        return format!("menuentry \"{title}\" --id {label} {{\n    chainloader {MEMORY_TEST_EFI}\n}}\n");
+    };
     let command_line = with_room(command_line);
     format!(
         "menuentry '{title}' --id {label} {{\n    linux {KERNEL} {command_line}\n    initrd {INITRAMFS}\n}}\n"
@@ -98,7 +126,8 @@ mod tests {
     fn every_entry_keeps_the_serial_console_last() {
         let tree = Workspace::above(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
         for entry in entries(&profile::load(&tree, "compute").unwrap()) {
-            let last = entry.command_line.split(' ').rfind(|word| word.starts_with("console="));
+            let Starts::Linux { command_line } = &entry.starts else { continue };
+            let last = command_line.split(' ').rfind(|word| word.starts_with("console="));
             assert_eq!(last, Some("console=ttyS0,115200"), "{}", entry.label);
         }
     }

@@ -3,6 +3,7 @@
 use crate::cluster::args::NodeName;
 use anyhow::{Context, Result, bail};
 use brant_qemu::exec::{self, Output};
+use brant_qemu::qmp::Qmp;
 use brant_types::agent::ClusterView;
 use brant_types::exec::{Ending, Start};
 use brant_types::migration::ProcessList;
@@ -27,6 +28,11 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// Whether its machine has power.
+    pub(crate) fn is_on(&self) -> bool {
+        Qmp::connect(&self.folder).is_ok()
+    }
+
     /// Runs a shell script to its end and returns its output; it must succeed.
     pub(crate) fn shell(&self, user: &str, script: &str) -> Result<String> {
         self.shell_within(user, script, b"", self.patience)

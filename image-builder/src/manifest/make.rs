@@ -1,14 +1,15 @@
 //! Making a manifest while an image is built.
 
-use super::{Debian, FileEntry, Manifest, PLACE, Package, SCHEMA, spdx, what_counts};
+use super::{Debian, FileEntry, Manifest, PLACE, Package, SCHEMA, is_menu, spdx, what_counts};
 use crate::build::hex;
 use anyhow::{Context as _, ensure};
 use brant_sys::child::Tool;
-use brant_types::boot::ImageFacts;
+use brant_types::boot::{ImageFacts, MEDIUM_SUMS};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use twox_hash::XxHash64;
 
 /// Tools whose version may change an image, and how they are asked for it.
 const TOOLS: [(&str, &str); 4] = [
@@ -94,6 +95,7 @@ pub(crate) fn begin(
 /// # Errors
 /// A file cannot be read or written.
 pub(crate) fn add_medium(manifest: &mut Manifest, tree: &Path) -> anyhow::Result<()> {
+    let mut sums = Vec::new();
     let mut pending = vec![String::new()];
     while let Some(folder) = pending.pop() {
         let path = tree.join(folder.trim_start_matches('/'));
@@ -105,14 +107,22 @@ pub(crate) fn add_medium(manifest: &mut Manifest, tree: &Path) -> anyhow::Result
                 pending.push(name);
             } else if let Some(counted) = what_counts(&name, fs::read(entry.path()).with_context(reading)?) {
                 let sha256 = hex(&Sha256::digest(&counted));
+                // The menus change with the site; a node reads the initramfs up to what changes.
+                if !is_menu(&name) {
+                    let sum = XxHash64::oneshot(0, &counted);
+                    sums.push(format!("{sum:016x} {} {name}\n", counted.len()));
+                }
                 manifest.medium.push(FileEntry { path: name, bytes: counted.len() as u64, sha256 });
             }
         }
     }
     manifest.medium.sort_by(|a, b| a.path.cmp(&b.path));
+    sums.sort_by(|a, b| a.rsplit(' ').next().cmp(&b.rsplit(' ').next()));
+    let sums_place = tree.join(MEDIUM_SUMS.trim_start_matches('/'));
     let place = tree.join(PLACE.trim_start_matches('/'));
     let writing = || format!("writing `{}`", place.display());
     fs::create_dir_all(place.parent().unwrap_or(tree)).with_context(writing)?;
+    fs::write(&sums_place, sums.concat()).with_context(writing)?;
     fs::write(&place, manifest.packed()?).with_context(writing)
 }
 

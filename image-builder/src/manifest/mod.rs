@@ -12,7 +12,7 @@ pub(crate) use make::{Packages, Tools, add_medium, begin};
 use crate::iso9660::Image;
 use crate::site::{AREA, blank_arguments};
 use anyhow::{Context as _, ensure};
-use brant_types::boot::ImageFacts;
+use brant_types::boot::{ImageFacts, MEDIUM_SUMS};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -109,16 +109,21 @@ impl Manifest {
     }
 }
 
+/// Whether it is a boot menu, which has room for what belongs to a site.
+fn is_menu(path: &str) -> bool {
+    ["/isolinux/isolinux.cfg", "/boot/grub/grub.cfg"].contains(&path)
+}
+
 /// What of a file on the medium counts: not the room at the end of the initramfs, nor that in the boot menus. None for
 /// the file that xorriso writes its own addresses into.
 fn what_counts(path: &str, mut bytes: Vec<u8>) -> Option<Vec<u8>> {
     match path {
-        "/isolinux/isolinux.bin" | "/isolinux/boot.cat" | PLACE => None,
+        "/isolinux/isolinux.bin" | "/isolinux/boot.cat" | MEDIUM_SUMS | PLACE => None,
         "/boot/initrd.img" => {
             bytes.truncate(bytes.len().saturating_sub(AREA));
             Some(bytes)
         }
-        "/isolinux/isolinux.cfg" | "/boot/grub/grub.cfg" => Some(
+        menu if is_menu(menu) => Some(
             String::from_utf8(bytes)
                 .map_or_else(|error| error.into_bytes(), |menu| blank_arguments(&menu).into_bytes()),
         ),

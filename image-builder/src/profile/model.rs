@@ -145,4 +145,6 @@ pub(crate) struct Boot {
     pub timeout: u32,
     /// The medium's label.
     pub volume: String,
+    /// Whether the menu offers Memtest86+.
+    pub memory_test: bool,
 }

@@ -206,9 +206,10 @@ fn read_image(mut section: Section<'_>, complaints: &mut Complaints) -> Option<I
 fn read_boot(mut section: Section<'_>, complaints: &mut Complaints) -> Option<Boot> {
     let timeout = section.number("timeout", 0..=3600, complaints);
     let volume = section.text("volume", complaints);
+    let memory_test = section.flag("memory-test", complaints);
     section.finish(complaints);
     check(volume.iter(), is_volume, "is not a label; up to 11 of A-Z, 0-9 and _", complaints);
-    Some(Boot { timeout: timeout?.0, volume: volume?.0 })
+    Some(Boot { timeout: timeout?.0, volume: volume?.0, memory_test })
 }
 
 fn check<'a>(

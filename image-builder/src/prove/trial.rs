@@ -28,7 +28,9 @@ pub(super) const MOVE: Duration = Duration::from_secs(40);
 /// # Errors
 /// What kept it from being tried at all; an outcome that is not right is no error here.
 pub(super) fn run(case: &Case, nodes: &[Node], patience: Patience, moments: &mut Moments) -> Result<Outcome> {
-    let home = &nodes[0];
+    // A case before may have cut the power of one.
+    let nodes: Vec<Node> = nodes.iter().filter(|node| node.is_on()).cloned().collect();
+    let home = nodes.first().context("finding a node that is on")?;
     let names = other_nodes(home)?;
     if !case.dialogue.is_empty() {
         return dialogue::run(case, home, &names, patience);
@@ -40,7 +42,7 @@ pub(super) fn run(case: &Case, nodes: &[Node], patience: Patience, moments: &mut
     tracing::debug!("left alone, it took {:.1} s", alone.as_secs_f64());
     let running = start(case, home, "moved", false, within);
     let mut pauses = || if case.at_random { moments.pauses(case.times, alone) } else { Vec::new() };
-    let moved = moves(case, nodes, &names, patience, &running, &mut pauses);
+    let moved = moves(case, &nodes, &names, patience, &running, &mut pauses);
     home.shell(USER, &format!("touch {FOLDER}/{}/moved/moved", case.name))?;
     if let Err(error) = &moved {
         // It goes on where it is; its end is awaited all the same, so that the next case has the node for itself.

@@ -10,6 +10,7 @@ mod hand_over;
 mod identity;
 mod root;
 mod switch;
+mod verify;
 
 use crate::command_line::CommandLine;
 use crate::devices::{self, Uevents};
@@ -23,6 +24,10 @@ use std::fs;
 const RESCUE: Step = Step {
     doing: "stopping for a rescue shell",
     remedy: "To start the node, restart the PC without `brant.rescue`.",
+};
+const VERIFY: Step = Step {
+    doing: "checking the medium",
+    remedy: "Restart the PC; if it fails again, write the image to the medium anew.",
 };
 const DRIVERS: Step = Step {
     doing: "loading drivers",
@@ -49,6 +54,9 @@ pub(crate) fn run() -> Result<()> {
         return Err(asked.context(RESCUE));
     }
     let (mut modules, mut uevents) = load_drivers(&line).context(DRIVERS)?;
+    if line.verify {
+        return verify::run(&image, &line, &mut modules, &mut uevents).context(VERIFY);
+    }
     let new_root = root::assemble(&line, &mut modules, &mut uevents).context(ROOT)?;
     let identity = identity::Identity::draw(line.name.as_deref())?;
     let facts = hand_over::gather(&line, &image, &identity, &new_root)?;

@@ -261,9 +261,7 @@ impl Departure {
     /// The process runs here as what it is, process or deputy.
     fn let_go(&mut self) {
         self.redirected = None;
-        if let Some(image) = self.image.take().filter(|_| !self.committed) {
-            image.remove_links();
-        }
+        self.image = None;
         self.link = None;
         if let Some(frozen) = self.frozen.take() {
             frozen.release();

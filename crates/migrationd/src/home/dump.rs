@@ -119,13 +119,6 @@ impl Image {
         error.context(format!("CRIU says: {said}"))
     }
 
-    /// Removes the links that the last dump has made: the process stays.
-    pub(super) fn remove_links(&self) {
-        if self.current().join("files.img").exists() {
-            criu::remove_links(&self.current());
-        }
-    }
-
     /// Sends all that is not memory; gives the number of bytes.
     pub(super) fn send(&self, link: &mut TcpStream) -> Result<u64> {
         let mut sent = 0;

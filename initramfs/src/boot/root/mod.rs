@@ -1,7 +1,7 @@
 //! The root: a squashfs, from the initramfs or from the medium, under an overlay whose upper layer is in memory.
 
 pub(super) mod carried;
-mod medium;
+pub(super) mod medium;
 mod memory;
 mod verity;
 

@@ -18,7 +18,7 @@ use crate::rescue::Invitation;
 use anyhow::{Context, Result};
 use devices::BlockDevice;
 use probe::{NotHere, probe};
-pub(super) use probe::{Wanted, let_go};
+pub(in crate::boot) use probe::{Wanted, let_go};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ struct Seen {
 }
 
 /// Searches until the file is there.
-pub(super) fn find(wanted: &Wanted, modules: &mut Modules, uevents: &mut Uevents) -> Result<File> {
+pub(in crate::boot) fn find(wanted: &Wanted, modules: &mut Modules, uevents: &mut Uevents) -> Result<File> {
     modules.load_for_devices(|_| true);
     let started = Instant::now();
     let mut seen: BTreeMap<String, Seen> = BTreeMap::new();

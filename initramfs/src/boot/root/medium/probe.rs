@@ -25,13 +25,13 @@ const MOST_IMAGES: usize = 64;
 
 /// What is looked for.
 #[derive(Debug, Clone)]
-pub(in crate::boot::root) struct Wanted {
+pub(in crate::boot) struct Wanted {
     /// The file's path on the medium.
-    pub(in crate::boot::root) file: String,
+    pub(in crate::boot) file: String,
     /// Its length in bytes.
-    pub(in crate::boot::root) length: u64,
+    pub(in crate::boot) length: u64,
     /// The path of an ISO image that a boot loader has named.
-    pub(in crate::boot::root) image: Option<String>,
+    pub(in crate::boot) image: Option<String>,
 }
 
 /// Why a device is not the medium.
@@ -91,7 +91,7 @@ pub(super) fn probe(device: &BlockDevice, wanted: &Wanted, modules: &mut Modules
 }
 
 /// Unmounts the medium.
-pub(in crate::boot::root) fn let_go() {
+pub(in crate::boot) fn let_go() {
     for target in [IMAGE, MEDIUM] {
         let _not_mounted = unmount(target, UnmountFlags::empty());
     }
