@@ -1,5 +1,6 @@
 //! The command line, as typed. Each verb's arguments live beside the verb.
 
+use crate::boots::BootsArgs;
 use crate::build::args::BuildArgs;
 use crate::cluster::args::ClusterArgs;
 use crate::manifest::{DiffArgs, InspectArgs};
@@ -8,6 +9,7 @@ use crate::prove::ProveArgs;
 use crate::site::CustomiseArgs;
 use crate::smoke::SmokeArgs;
 use crate::trial::TryArgs;
+use crate::write::WriteArgs;
 use clap::{Parser, Subcommand};
 
 /// Builds Brant images, and runs QEMU clusters from them.
@@ -29,6 +31,8 @@ pub(crate) enum Verb {
     Build(BuildArgs),
     /// Build the image and boot a cluster from it, to look at; installs what is missing.
     Try(TryArgs),
+    /// Write an image onto a stick, and compare what is there then.
+    Write(WriteArgs),
     /// Say what an image is, how it boots, and what is in it.
     Inspect(InspectArgs),
     /// Say what changed from one image to another.
@@ -45,6 +49,8 @@ pub(crate) enum Verb {
     Cluster(ClusterArgs),
     /// Boot a cluster, do the main job on it, and check all that must hold.
     Smoke(SmokeArgs),
+    /// Start an image in each of the ways that people start it, and look what comes of it.
+    Boots(BootsArgs),
     /// Move programs while they run, and compare what comes out with runs that nobody moved.
     Prove(ProveArgs),
 }

@@ -60,6 +60,14 @@ impl<'f> Image<'f> {
         Ok(at)
     }
 
+    /// The names of what is in this folder.
+    ///
+    /// # Errors
+    /// There is no such folder, or the image is damaged.
+    pub(crate) fn names(&self, folder: &str) -> anyhow::Result<Vec<String>> {
+        Ok(self.entries(self.find(folder)?)?.into_iter().map(|(name, _)| name).collect())
+    }
+
     /// The bytes of a file that is not large.
     ///
     /// # Errors

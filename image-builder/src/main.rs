@@ -1,5 +1,6 @@
 //! `brant-image`: builds Brant images, and runs QEMU clusters from them.
 
+mod boots;
 mod build;
 mod cli;
 mod clock;
@@ -18,6 +19,7 @@ mod site;
 mod smoke;
 mod trial;
 mod workspace;
+mod write;
 
 use clap::Parser;
 use cli::{Cli, Verb};
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     interrupt::watch();
     let outcome = match cli.verb {
         Verb::Build(args) => build::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Write(args) => write::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Inspect(args) => manifest::inspect(&args).map(|()| ExitCode::SUCCESS),
         Verb::Diff(args) => manifest::diff(&args),
         Verb::Customise(args) => site::run(&args).map(|()| ExitCode::SUCCESS),
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Verb::Cluster(args) => cluster::run(&args),
         Verb::Try(args) => trial::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Prove(args) => prove::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Boots(args) => boots::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Smoke(args) => smoke::run(&args).map(|()| ExitCode::SUCCESS),
     };
     match outcome {

@@ -16,8 +16,9 @@ struct Part {
 const BRANT_IMAGE: &str = "target/release/brant-image";
 
 /// All parts, in their order: each needs only what those before it have made.
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 11] = [
     Part { name: "every-change", command: &["ci/test"] },
+    Part { name: "boots", command: &[BRANT_IMAGE, "boots"] },
     Part { name: "transparency", command: &[BRANT_IMAGE, "prove", "ci/workloads/transparency.toml"] },
     Part { name: "faults", command: &[BRANT_IMAGE, "prove", "ci/workloads/faults.toml"] },
     Part {
@@ -35,6 +36,7 @@ const PARTS: [Part; 9] = [
         ],
     },
     Part { name: "standard-image", command: &[BRANT_IMAGE, "build", "--profile", "standard"] },
+    Part { name: "boots-standard", command: &[BRANT_IMAGE, "boots", "--iso", "target/brant-standard.iso"] },
     Part {
         name: "transparency-systemd",
         command: &[
@@ -68,8 +70,8 @@ const PARTS: [Part; 9] = [
 /// Arguments of `test full`.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Only these parts: every-change, transparency, faults, transparency-uefi, standard-image, transparency-systemd,
-    /// fuzz, corpus-image, corpus.
+    /// Only these parts: every-change, boots, transparency, faults, transparency-uefi, standard-image, boots-standard,
+    /// transparency-systemd, fuzz, corpus-image, corpus.
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<String>,
 }

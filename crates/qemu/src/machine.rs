@@ -32,6 +32,11 @@ pub enum Firmware {
         /// The firmware's code.
         code: PathBuf,
     },
+    /// The same, with Secure Boot: only code that the keys among its variables have signed is started.
+    UefiSecureBoot {
+        /// The firmware's code.
+        code: PathBuf,
+    },
 }
 
 /// How the machine meets its medium. It is never written to.
@@ -39,9 +44,20 @@ pub enum Firmware {
 pub enum Drive {
     /// As a CD in an AHCI drive.
     Cdrom,
-    /// As a stick on a USB 3 port.
+    /// As a disk on an AHCI port.
+    Disk,
+    /// As a stick on a USB 3 port, which can be pulled.
     Usb,
+    /// Not at all: the image is a folder with `vmlinuz` and `initrd.img`, which QEMU itself starts.
+    Kernel,
 }
+
+/// What QEMU calls the stick.
+pub(crate) const STICK: &str = "stick";
+/// What QEMU calls a second network card.
+pub(crate) const SPARE_NETWORK: &str = "spare";
+/// What a kernel that QEMU starts is told.
+const KERNEL_ARGUMENTS: &str = "console=tty0 console=ttyS0,115200";
 
 /// One machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +80,8 @@ pub struct Machine {
     pub segment: Segment,
     /// Its hardware address there.
     pub mac: String,
+    /// Whether it has a second network card, whose cable can be pulled like the first one's.
+    pub spare_network: bool,
 }
 
 impl Machine {
@@ -76,7 +94,12 @@ impl Machine {
         let mut arguments = Arguments(Vec::new());
         arguments.add(["-name", &escaped(&self.name)]);
         arguments.add(["-nodefaults", "-no-user-config", "-display", "none"]);
-        arguments.add(["-machine", "q35,usb=off"]);
+        // Who runs the system must not write to the firmware's variables but through the firmware.
+        let secure = matches!(self.firmware, Firmware::UefiSecureBoot { .. });
+        arguments.add(["-machine", if secure { "q35,usb=off,smm=on" } else { "q35,usb=off" }]);
+        if secure {
+            arguments.add(["-global", "driver=cfi.pflash01,property=secure,value=on"]);
+        }
         arguments.add(self.accelerator.arguments());
         arguments.add(["-smp", &self.cpus.to_string(), "-m", &format!("{}M", self.memory_mib)]);
         self.add_firmware(&mut arguments);
@@ -90,6 +113,10 @@ impl Machine {
         ]);
         arguments.add(["-netdev", &self.segment.netdev(NETWORK)]);
         arguments.add(["-device", &format!("virtio-net-pci,netdev={NETWORK},mac={},romfile=", self.mac)]);
+        if self.spare_network {
+            arguments.add(["-netdev", &format!("user,id={SPARE_NETWORK},restrict=on")]);
+            arguments.add(["-device", &format!("e1000,netdev={SPARE_NETWORK},romfile=")]);
+        }
         arguments.socket("console", CONSOLE_SOCKET, &format!(",logfile={CONSOLE_LOG},logappend=off"));
         arguments.add(["-serial", "chardev:console"]);
         arguments.socket("qmp", QMP_SOCKET, "");
@@ -104,7 +131,7 @@ impl Machine {
     }
 
     fn add_firmware(&self, arguments: &mut Arguments) {
-        if let Firmware::Uefi { code } = &self.firmware {
+        if let Firmware::Uefi { code } | Firmware::UefiSecureBoot { code } = &self.firmware {
             let code = escaped(&code.to_string_lossy());
             arguments.add(["-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={code}")]);
             arguments.add(["-drive", &format!("if=pflash,unit=1,format=raw,file={UEFI_VARIABLES}")]);
@@ -113,15 +140,24 @@ impl Machine {
 
     fn add_drive(&self, arguments: &mut Arguments) {
         let image = escaped(&self.image.to_string_lossy());
-        let drive = format!("id=medium,if=none,format=raw,readonly=on,file={image}");
+        if self.drive == Drive::Kernel {
+            let file = |name: &str| self.image.join(name).to_string_lossy().into_owned();
+            arguments.add(["-kernel", &file("vmlinuz"), "-initrd", &file("initrd.img")]);
+            arguments.add(["-append", KERNEL_ARGUMENTS]);
+            return;
+        }
+        // A disk that cannot be written to is none; what is written goes to a file without a name.
+        let how = if self.drive == Drive::Disk { "snapshot=on" } else { "readonly=on" };
+        let drive = format!("id=medium,if=none,format=raw,{how},file={image}");
         arguments.add(["-boot", "strict=on", "-drive", &drive]);
         arguments.add(match self.drive {
-            Drive::Cdrom => &["-device", "ide-cd,bus=ide.0,drive=medium,bootindex=0"][..],
+            Drive::Cdrom | Drive::Kernel => &["-device", "ide-cd,bus=ide.0,drive=medium,bootindex=0"][..],
+            Drive::Disk => &["-device", "ide-hd,bus=ide.0,drive=medium,bootindex=0"],
             Drive::Usb => &[
                 "-device",
                 "qemu-xhci,id=usb",
                 "-device",
-                "usb-storage,bus=usb.0,drive=medium,removable=on,bootindex=0",
+                "usb-storage,id=stick,bus=usb.0,drive=medium,removable=on,bootindex=0",
             ],
         });
     }
@@ -161,6 +197,7 @@ mod tests {
             image: PathBuf::from("/tmp/a,b.iso"),
             segment: Segment { group: Ipv4Addr::new(230, 1, 2, 3), port: 12345 },
             mac: "52:54:00:01:02:03".to_owned(),
+            spare_network: false,
         }
     }
 
@@ -187,12 +224,32 @@ mod tests {
     }
 
     #[test]
+    fn secure_boot_needs_a_machine_that_guards_its_variables() {
+        let firmware = Firmware::UefiSecureBoot { code: PathBuf::from("/fw/code.fd") };
+        let line = Machine { firmware, drive: Drive::Disk, ..machine() }.arguments().join(" ");
+        assert!(line.contains("q35,usb=off,smm=on -global driver=cfi.pflash01,property=secure,value=on"));
+        assert!(line.contains("file=/fw/code.fd") && line.contains("ide-hd,bus=ide.0,drive=medium"));
+        assert!(line.contains("format=raw,snapshot=on,file=/tmp/a,,b.iso"));
+    }
+
+    #[test]
+    fn a_machine_without_a_medium_is_given_its_kernel() {
+        let image = PathBuf::from("/tmp/k");
+        let line =
+            Machine { drive: Drive::Kernel, image, spare_network: true, ..machine() }.arguments().join(" ");
+        assert!(line.contains("-kernel /tmp/k/vmlinuz -initrd /tmp/k/initrd.img -append console=tty0"));
+        assert!(!line.contains("drive=medium") && line.contains("e1000,netdev=spare"));
+    }
+
+    #[test]
     fn a_uefi_machine_with_a_stick_has_flash_and_a_usb_controller() {
         let firmware = Firmware::Uefi { code: PathBuf::from("/fw/code.fd") };
         let line = Machine { firmware, drive: Drive::Usb, ..machine() }.arguments().join(" ");
         assert!(line.contains("if=pflash,unit=0,format=raw,readonly=on,file=/fw/code.fd"));
         assert!(line.contains("if=pflash,unit=1,format=raw,file=vars.fd"));
-        assert!(line.contains("-device qemu-xhci,id=usb -device usb-storage,bus=usb.0,drive=medium"));
+        assert!(
+            line.contains("-device qemu-xhci,id=usb -device usb-storage,id=stick,bus=usb.0,drive=medium")
+        );
         assert!(!line.contains("ide-cd"));
     }
 }

@@ -1,7 +1,7 @@
 //! QEMU's control protocol: one JSON object a line, answers between events.
 
 use crate::exec::connect_in;
-use crate::machine::{NETWORK, QMP_SOCKET};
+use crate::machine::{NETWORK, QMP_SOCKET, SPARE_NETWORK, STICK};
 use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -87,6 +87,22 @@ impl Qmp {
     /// [`QmpError`].
     pub fn plug_network(&mut self, plugged: bool) -> Result<(), QmpError> {
         self.execute_with("set_link", &json!({ "name": NETWORK, "up": plugged })).map(drop)
+    }
+
+    /// Plugs the cable of its second network card in, or pulls it.
+    ///
+    /// # Errors
+    /// [`QmpError`]; the cable is as it was.
+    pub fn plug_spare_network(&mut self, plugged: bool) -> Result<(), QmpError> {
+        self.execute_with("set_link", &json!({ "name": SPARE_NETWORK, "up": plugged })).map(drop)
+    }
+
+    /// Pulls the stick that its medium is.
+    ///
+    /// # Errors
+    /// [`QmpError`]; the stick is where it was.
+    pub fn pull_stick(&mut self) -> Result<(), QmpError> {
+        self.execute_with("device_del", &json!({ "id": STICK })).map(drop)
     }
 
     /// Cuts the machine's power: QEMU ends at once, whatever the guest does.

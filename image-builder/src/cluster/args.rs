@@ -67,6 +67,9 @@ pub(crate) struct MachineArgs {
     /// Virtual processors of each machine.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub cpus: u32,
+    /// Whether each has a second network card without a cable.
+    #[arg(skip)]
+    pub spare_network: bool,
     /// A folder with `OVMF_CODE_4M.fd` and `OVMF_VARS_4M.fd`, or `code.fd` and `vars.fd`, for UEFI [default: $OVMF_DIR].
     #[arg(long, value_name = "FOLDER")]
     pub ovmf_dir: Option<PathBuf>,
@@ -122,12 +125,14 @@ pub(crate) struct DestroyArgs {
 
 /// What starts a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum FirmwareKind {
     /// The PC's old BIOS.
     Bios,
     /// UEFI.
     Uefi,
+    /// UEFI with Secure Boot and Microsoft's keys, by Debian's package ovmf.
+    UefiSecureBoot,
 }
 
 /// How a machine meets its image.
@@ -136,8 +141,13 @@ pub(crate) enum FirmwareKind {
 pub(crate) enum BootMedium {
     /// In a CD drive.
     Cdrom,
+    /// On a disk.
+    Disk,
     /// On a USB stick.
     Usb,
+    /// Not at all: its kernel is started by hand, for tests.
+    #[value(skip)]
+    Kernel,
 }
 
 impl fmt::Display for FirmwareKind {
@@ -145,6 +155,7 @@ impl fmt::Display for FirmwareKind {
         f.write_str(match self {
             Self::Bios => "BIOS",
             Self::Uefi => "UEFI",
+            Self::UefiSecureBoot => "UEFI with Secure Boot",
         })
     }
 }
@@ -153,7 +164,9 @@ impl fmt::Display for BootMedium {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Cdrom => "CD",
+            Self::Disk => "disk",
             Self::Usb => "USB stick",
+            Self::Kernel => "no medium",
         })
     }
 }

@@ -59,6 +59,7 @@ pub(crate) fn plan(args: &CreateArgs) -> Result<Plan> {
     let uefi = match machines.firmware {
         FirmwareKind::Bios => None,
         FirmwareKind::Uefi => Some(firmware::find(machines.ovmf_dir.as_deref(), &workspace.cache())?),
+        FirmwareKind::UefiSecureBoot => Some(firmware::with_keys(machines.ovmf_dir.as_deref())?),
     };
     let segment = Segment::random().context("drawing a network segment")?;
     Ok(Plan {
@@ -72,6 +73,7 @@ pub(crate) fn plan(args: &CreateArgs) -> Result<Plan> {
         dhcp: args.dhcp,
         memory_mib: machines.memory,
         cpus: machines.cpus,
+        spare_network: machines.spare_network,
         nodes: NodeName::first(machines.nodes)
             .map(|name| PlannedNode { name, mac: mac(segment, name) })
             .collect(),

@@ -62,6 +62,20 @@ pub(crate) fn find(given: Option<&Path>, cache: &Path) -> Result<(PathBuf, PathB
     }
 }
 
+/// Code and variables for Secure Boot: those variables hold Microsoft's keys. Only Debian's package has them.
+///
+/// # Errors
+/// They are not there.
+pub(crate) fn with_keys(given: Option<&Path>) -> Result<(PathBuf, PathBuf)> {
+    let folder = given.unwrap_or(Path::new(DEBIAN));
+    let (code, vars) = (folder.join("OVMF_CODE_4M.secboot.fd"), folder.join("OVMF_VARS_4M.ms.fd"));
+    if code.is_file() && vars.is_file() {
+        return Ok((code, vars));
+    }
+    let what = format!("looking for UEFI firmware with Microsoft's keys in `{}`", folder.display());
+    Err(Advice::new(Kind::Host, what).hint("sudo apt-get install ovmf").error())
+}
+
 fn pair_in(folder: &Path) -> Option<(PathBuf, PathBuf)> {
     let pairs = PAIRS.map(|(code, vars)| (folder.join(code), folder.join(vars)));
     let (code, vars) = pairs.into_iter().find(|(code, vars)| code.is_file() && vars.is_file())?;

@@ -49,6 +49,9 @@ pub(crate) struct Plan {
     pub memory_mib: u32,
     /// Virtual processors of each.
     pub cpus: u32,
+    /// Whether each has a second network card.
+    #[serde(default)]
+    pub spare_network: bool,
     /// The machines.
     pub nodes: Vec<PlannedNode>,
 }
@@ -67,6 +70,9 @@ impl Plan {
     /// The machine that a node is.
     pub(crate) fn machine(&self, node: &PlannedNode) -> Machine {
         let firmware = match &self.uefi {
+            Some((code, _)) if self.firmware == FirmwareKind::UefiSecureBoot => {
+                Firmware::UefiSecureBoot { code: code.clone() }
+            }
             Some((code, _)) => Firmware::Uefi { code: code.clone() },
             None => Firmware::Bios,
         };
@@ -78,11 +84,14 @@ impl Plan {
             firmware,
             drive: match self.boot {
                 BootMedium::Cdrom => Drive::Cdrom,
+                BootMedium::Disk => Drive::Disk,
                 BootMedium::Usb => Drive::Usb,
+                BootMedium::Kernel => Drive::Kernel,
             },
             image: self.iso.clone(),
             segment: self.segment,
             mac: node.mac.clone(),
+            spare_network: self.spare_network,
         }
     }
 }

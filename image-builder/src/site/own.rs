@@ -54,7 +54,7 @@ impl Own {
     ///
     /// # Errors
     /// They are no words, or too long; nothing has changed.
-    pub(super) fn add_arguments(&mut self, added: &[String]) -> Result<()> {
+    pub(crate) fn add_arguments(&mut self, added: &[String]) -> Result<()> {
         if let Some(bad) = added.iter().find(|argument| !crate::profile::is_kernel_argument(argument)) {
             let what = format!("`{bad}` is not one word without quotes");
             return Err(Advice::new(Kind::Input, what).hint("give `--karg` once for each argument").error());
@@ -75,7 +75,7 @@ impl Own {
     }
 
     /// All of it was made before the first byte is written, and has the length that it had.
-    pub(super) fn write(&self, file: &File) -> Result<()> {
+    pub(crate) fn write(&self, file: &File) -> Result<()> {
         let area = area::render(&self.site)?;
         for (extent, menu) in &self.menus {
             file.write_all_at(menu.as_bytes(), extent.start).context("writing a boot menu")?;

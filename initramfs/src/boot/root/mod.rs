@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use brant_sys::loop_device::LoopDevice;
 use brant_types::boot::RootFacts;
 use medium::Wanted;
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use std::ffi::CStr;
 use std::fs::{self, DirBuilder, File};
@@ -46,8 +47,12 @@ pub(super) fn assemble(line: &CommandLine, modules: &mut Modules, uevents: &mut 
     folder(MEMORY, 0o700)?;
     folder(NEW_ROOT, 0o755)?;
     let device = device(line, modules, uevents)?;
-    mount(&device, LOWER, "squashfs", MountFlags::RDONLY, None)
-        .context("mounting the root file system (squashfs)")?;
+    mount(&device, LOWER, "squashfs", MountFlags::RDONLY, None).map_err(|errno| {
+        // What reads of a checked device fail with.
+        let damaged = (errno == Errno::IO).then_some(": the root file system on the medium is damaged");
+        let doing = format!("mounting the root file system (squashfs){}", damaged.unwrap_or_default());
+        anyhow::Error::from(errno).context(doing)
+    })?;
     mount("tmpfs", MEMORY, "tmpfs", MountFlags::NOSUID.union(MountFlags::NODEV), c"mode=0700")
         .context("mounting the memory for changes to the root (tmpfs)")?;
     // The upper folder's mode becomes that of `/`.

@@ -1,0 +1,105 @@
+//! What is done to an image before it is started.
+
+use super::ways::Twist;
+use crate::iso9660::{Extent, Image};
+use crate::site::{AREA, Own};
+use anyhow::{Context, Result};
+use std::fs::{self, File};
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::{Path, PathBuf};
+
+/// What is said of a root that has changed.
+pub(super) const DAMAGED: &str = "is damaged";
+const INITRAMFS: &str = "/boot/initrd.img";
+const KERNEL: &str = "/boot/vmlinuz";
+/// Folders with roots that stay on their medium.
+const ROOTS: &str = "/brant";
+
+/// An image for one start; a copy goes when this is dropped.
+pub(super) struct Prepared {
+    image: PathBuf,
+    copy: Option<PathBuf>,
+}
+
+impl Prepared {
+    /// What is to be started.
+    pub(super) fn image(&self) -> &Path {
+        &self.image
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if let Some(copy) = &self.copy {
+            let _gone_with_the_folder = fs::remove_dir_all(copy);
+        }
+    }
+}
+
+/// Makes what this way wants to start.
+pub(super) fn prepare(twist: Twist, iso: &Path, cache: &Path) -> Result<Prepared> {
+    let arguments: &[&str] = match twist {
+        Twist::None | Twist::SecureBoot | Twist::SpareNetwork => {
+            return Ok(Prepared { image: iso.to_owned(), copy: None });
+        }
+        Twist::Pulled => &["toram"],
+        Twist::Verified => &["brant.verify"],
+        Twist::FlippedBit | Twist::NoMedium => &[],
+    };
+    let folder = cache.join(format!("boots-{}", std::process::id()));
+    let making = || format!("making a copy of the image in `{}`", folder.display());
+    // Private: the image holds the cluster's secret.
+    fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder).with_context(making)?;
+    let mut prepared = Prepared { image: folder.clone(), copy: Some(folder.clone()) };
+    if twist == Twist::NoMedium {
+        take_kernel(iso, &folder).with_context(making)?;
+        return Ok(prepared);
+    }
+    let copy = folder.join("image.iso");
+    fs::copy(iso, &copy).with_context(making)?;
+    let file = File::options().read(true).write(true).open(&copy).with_context(making)?;
+    if twist == Twist::FlippedBit {
+        flip_a_bit(&file).context("flipping a bit of the image")?;
+    } else {
+        let mut own = Own::find(&file)?;
+        own.add_arguments(&arguments.iter().map(|argument| (*argument).to_owned()).collect::<Vec<_>>())?;
+        own.write(&file)?;
+    }
+    prepared.image = copy;
+    Ok(prepared)
+}
+
+/// The file with the root, where it stays on the medium.
+pub(super) fn root_on_medium(image: &Image<'_>) -> Result<Option<Extent>> {
+    let names = image.names(ROOTS)?;
+    let root =
+        names.iter().find(|name| Path::new(name).extension().is_some_and(|extension| extension == "root"));
+    root.map(|name| image.find(&format!("{ROOTS}/{name}"))).transpose()
+}
+
+/// Behind the first block of the root on a medium, which says what kind of file system it is, so that it is read at once;
+/// in the middle of one in the initramfs, which is read whole.
+fn flip_a_bit(file: &File) -> Result<()> {
+    let image = Image::open(file)?;
+    let at = match root_on_medium(&image)? {
+        Some(root) => root.start + 40,
+        None => {
+            let initramfs = image.find(INITRAMFS)?;
+            initramfs.start + initramfs.length - AREA as u64 - (8 << 20)
+        }
+    };
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at)?;
+    file.write_all_at(&[byte[0] ^ 4], at)?;
+    Ok(())
+}
+
+fn take_kernel(iso: &Path, folder: &Path) -> Result<()> {
+    let file = File::open(iso)?;
+    let image = Image::open(&file)?;
+    for (path, name) in [(KERNEL, "vmlinuz"), (INITRAMFS, "initrd.img")] {
+        let bytes = image.read(image.find(path)?, 1 << 30)?;
+        fs::write(folder.join(name), bytes)?;
+    }
+    Ok(())
+}

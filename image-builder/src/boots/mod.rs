@@ -1,0 +1,197 @@
+//! `brant-image boots`: one machine after the other, started from an image in each of the ways that people start it.
+
+mod mishap;
+mod ways;
+
+use crate::cluster::args::{BootMedium, ClusterName, CreateArgs, MachineArgs};
+use crate::cluster::create::{self, Nascent};
+use crate::cluster::node::{Node, ROOT};
+use crate::cluster::patience::Patience;
+use crate::cluster::state::Plan;
+use crate::failure::{Advice, Kind};
+use crate::iso9660::Image;
+use crate::progress::Progress;
+use crate::workspace::Workspace;
+use anyhow::{Context, Result, bail, ensure};
+use brant_qemu::qmp::Qmp;
+use brant_types::agent::NodeState;
+use clap::Args;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use ways::{Images, Twist, WAYS, Way};
+
+/// From the first answer until the node has joined, on a PC of today.
+const JOINING: Duration = Duration::from_secs(15);
+/// From the start until a sentence is on the console, on a PC of today.
+const SAYING: Duration = Duration::from_secs(60);
+/// What an image needs that stays on its medium, and one that does not, MiB.
+const MEMORY: u32 = 1024;
+
+/// Arguments of `boots`.
+#[derive(Debug, Args)]
+pub(crate) struct BootsArgs {
+    /// The image [default: what `build` made last].
+    #[arg(long, value_name = "FILE")]
+    iso: Option<PathBuf>,
+    /// Only these ways.
+    #[arg(long, value_name = "WAY", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Only the ways that are part of every test run.
+    #[arg(long)]
+    quick: bool,
+    /// The name of the clusters of one machine that are started for it.
+    #[arg(short = 'n', long, default_value = "boots")]
+    name: ClusterName,
+}
+
+/// Starts a machine in each way and prints what came of it.
+///
+/// # Errors
+/// A way that did not end as it must; all the others have been tried.
+pub(crate) fn run(args: &BootsArgs) -> Result<()> {
+    let workspace = Workspace::find()?;
+    let iso = args.iso.clone().unwrap_or_else(|| workspace.image("compute"));
+    let iso = fs::canonicalize(&iso).with_context(|| format!("opening the image `{}`", iso.display()))?;
+    let images = images(&iso)?;
+    let chosen = choose(args, images)?;
+    let progress = Progress::new();
+    let mut rows = Vec::new();
+    for (number, way) in chosen.iter().enumerate() {
+        let stage = progress.stage(&format!("{} of {}: {}", number + 1, chosen.len(), way.name));
+        let since = Instant::now();
+        let outcome = start(args, &workspace, &iso, way);
+        crate::interrupt::check()?;
+        let took = since.elapsed().as_secs_f64();
+        let said = match &outcome {
+            Ok(what) => what.clone(),
+            Err(error) => format!("WRONG: {error:#}"),
+        };
+        stage.done(said.lines().next().unwrap_or_default());
+        rows.push((way.name, said, took, outcome.is_ok()));
+    }
+    let mut out = std::io::stdout().lock();
+    for (name, said, took, _) in &rows {
+        writeln!(out, "{name:22}  {took:6.1} s  {said}").context("printing what came of it")?;
+    }
+    let wrong = rows.iter().filter(|(.., right)| !right).count();
+    if wrong > 0 {
+        bail!("{wrong} of {} ways did not end as they must", rows.len());
+    }
+    Ok(())
+}
+
+fn choose(args: &BootsArgs, images: Images) -> Result<Vec<Way>> {
+    let fitting = WAYS.iter().filter(|way| way.images == Images::All || way.images == images);
+    if let Some(stranger) = args.only.iter().find(|name| WAYS.iter().all(|way| way.name != **name)) {
+        let names: Vec<&str> = WAYS.iter().map(|way| way.name).collect();
+        let advice = Advice::new(Kind::Input, format!("there is no way `{stranger}`"));
+        return Err(advice.hint(format!("there are: {}", names.join(", "))).error());
+    }
+    let wanted = |way: &&Way| {
+        (args.only.is_empty() || args.only.iter().any(|name| name == way.name)) && (!args.quick || way.quick)
+    };
+    Ok(fitting.filter(wanted).copied().collect())
+}
+
+/// Whether the image stays on its medium.
+fn images(iso: &Path) -> Result<Images> {
+    let file = File::open(iso).with_context(|| format!("opening the image `{}`", iso.display()))?;
+    let image = Image::open(&file)?;
+    let stays = mishap::root_on_medium(&image)?.is_some();
+    Ok(if stays { Images::OnMedium } else { Images::InMemory })
+}
+
+fn start(args: &BootsArgs, workspace: &Workspace, iso: &Path, way: &Way) -> Result<String> {
+    let prepared = mishap::prepare(way.twist, iso, &workspace.cache())?;
+    let machines = MachineArgs {
+        iso: Some(prepared.image().to_owned()),
+        nodes: 1,
+        firmware: way.firmware,
+        boot: way.boot,
+        memory: way.memory.unwrap_or(MEMORY),
+        cpus: 1,
+        spare_network: way.twist == Twist::SpareNetwork,
+        ovmf_dir: None,
+    };
+    let plan = create::plan(&CreateArgs { name: args.name.clone(), machines, dhcp: false, timeout: None })?;
+    let nascent = Nascent::start(&plan)?;
+    match way.twist {
+        Twist::FlippedBit => says(&nascent, &plan, mishap::DAMAGED),
+        Twist::NoMedium => says(&nascent, &plan, "has not been found yet"),
+        Twist::Verified => says(&nascent, &plan, "This medium is whole"),
+        Twist::None | Twist::SecureBoot | Twist::Pulled | Twist::SpareNetwork => joins(&nascent, &plan, way),
+    }
+}
+
+/// Waits until the words are on the console.
+fn says(nascent: &Nascent, plan: &Plan, words: &str) -> Result<String> {
+    let name = plan.nodes.first().context("finding the machine")?.name;
+    let log = nascent.cluster().node_folder(name).join(brant_qemu::machine::CONSOLE_LOG);
+    let within = SAYING * plan.accelerator.slowness();
+    let since = Instant::now();
+    loop {
+        crate::interrupt::check()?;
+        let said = fs::read(&log).unwrap_or_default();
+        if let Some(line) = String::from_utf8_lossy(&said).lines().find(|line| line.contains(words)) {
+            return Ok(format!("says: {}", line.trim()));
+        }
+        ensure!(
+            since.elapsed() < within,
+            "`{words}` is not on the console after {} s; there is: {}",
+            within.as_secs(),
+            nascent.cluster().console_tail(name, 3)
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Waits until the node has joined, and then for what is special.
+fn joins(nascent: &Nascent, plan: &Plan, way: &Way) -> Result<String> {
+    let answered = nascent.wait(plan, create::patience(plan))?;
+    let (name, took) = *answered.first().context("hearing from the machine")?;
+    let patience = Patience::measured(took);
+    let folder = nascent.cluster().node_folder(name);
+    let node = Node { name, folder, patience: patience.short_command() };
+    patience.wait(JOINING, || {
+        let alive =
+            node.nodes()?.nodes.into_iter().filter(|member| member.me && member.state == NodeState::Alive);
+        ensure!(alive.count() == 1, "the node is not a member yet");
+        Ok(())
+    })?;
+    match way.twist {
+        Twist::SecureBoot => {
+            let said = node.shell(ROOT, "dmesg | grep -i 'secure boot' || true")?;
+            ensure!(said.contains("Secure boot enabled"), "the kernel says of Secure Boot: {}", said.trim());
+            Ok("joined, with Secure Boot on".to_owned())
+        }
+        Twist::Pulled => {
+            Qmp::connect(&node.folder).and_then(|mut qmp| qmp.pull_stick()).context("pulling the stick")?;
+            patience.wait(JOINING, || {
+                let left = node.shell(ROOT, "ls /sys/class/block | grep '^sd' || true")?;
+                ensure!(left.is_empty(), "the stick is still there");
+                Ok(())
+            })?;
+            node.shell(
+                ROOT,
+                "echo 3 > /proc/sys/vm/drop_caches; cat /usr/bin/* > /dev/null; brant nodes > /dev/null",
+            )?;
+            Ok("joined, and went on without its stick".to_owned())
+        }
+        Twist::SpareNetwork => {
+            Qmp::connect(&node.folder)
+                .and_then(|mut qmp| qmp.plug_spare_network(false))
+                .context("pulling a cable")?;
+            patience.wait(JOINING, || {
+                let carriers = node.shell(ROOT, "cat /sys/class/net/e*/carrier | sort | tr -d '\\n'")?;
+                ensure!(carriers == "01", "the cables are {carriers}");
+                Ok(())
+            })?;
+            node.nodes()?;
+            Ok("joined, with one of two cables".to_owned())
+        }
+        _ if way.boot == BootMedium::Kernel => bail!("this way has no medium to join from"),
+        _ => Ok("joined".to_owned()),
+    }
+}
