@@ -29,6 +29,9 @@ pub(crate) struct BuildArgs {
     /// Take the programs of a node from this folder instead of building them.
     #[arg(long, value_name = "DIR")]
     pub node_bins: Option<PathBuf>,
+    /// Build the image also when nothing has changed since it was made.
+    #[arg(long)]
+    pub rebuild: bool,
     /// Install what the build needs on this machine, by apt-get.
     #[arg(long)]
     pub install_host_tools: bool,
@@ -43,6 +46,7 @@ impl Default for BuildArgs {
             cluster: DEFAULT_CLUSTER.to_owned(),
             secret_file: None,
             node_bins: None,
+            rebuild: false,
             install_host_tools: false,
         }
     }

@@ -28,6 +28,7 @@ mod release;
 mod root;
 pub(crate) mod secret;
 mod squashfs;
+mod unchanged;
 mod verity;
 
 use crate::manifest::{self, Manifest, Packages, Tools};
@@ -44,6 +45,7 @@ use publish::{Draft, Published};
 pub(crate) use release::hex;
 use root::{OpenRoot, SealedRoot};
 use std::io::Write;
+use unchanged::Inputs;
 
 /// Builds an image; the last line of standard output says where it is.
 ///
@@ -65,6 +67,11 @@ pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<()> {
     let site = Site { cluster: Some(plan.cluster.clone()), secret: Some(secret), ..Site::default() };
     let programs = programs(&plan, &progress)?;
     let base = base(&plan, &bench, &progress)?;
+    let inputs = Inputs::of(&plan, &base, &programs, &site, &bench)?;
+    if let Some(image) = inputs.made_already(&plan.output).filter(|_| !args.rebuild) {
+        progress.say("nothing has changed since this image was made (`--rebuild` makes it anew)");
+        return announce(&image);
+    }
     let mut root = root(&plan, &base, &programs, &bench, &progress)?;
 
     let stage = progress.stage("packing the root");
@@ -88,6 +95,7 @@ pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<()> {
     check::medium(draft.path(), &medium.esp_bytes)?;
     let published = draft.publish()?;
     manifest.write_beside(&published.path)?;
+    inputs.remember(&published);
     stage.done("");
     drop(bench);
     announce(&published)
