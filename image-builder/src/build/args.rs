@@ -32,6 +32,12 @@ pub(crate) struct BuildArgs {
     /// Build the image also when nothing has changed since it was made.
     #[arg(long)]
     pub rebuild: bool,
+    /// Write the packages down in profiles/PROFILE.lock, with versions and digests.
+    #[arg(long, conflicts_with = "locked")]
+    pub lock: bool,
+    /// Refuse all packages but those of profiles/PROFILE.lock.
+    #[arg(long)]
+    pub locked: bool,
     /// Install what the build needs on this machine, by apt-get.
     #[arg(long)]
     pub install_host_tools: bool,
@@ -47,6 +53,8 @@ impl Default for BuildArgs {
             secret_file: None,
             node_bins: None,
             rebuild: false,
+            lock: false,
+            locked: false,
             install_host_tools: false,
         }
     }
@@ -65,6 +73,8 @@ pub(crate) struct Plan {
     pub cluster: String,
     /// Where its secret is.
     pub secret: SecretSource,
+    /// The profile's lock file, whether there is one or not.
+    pub lock: PathBuf,
     /// Programs of a node that somebody has built already.
     pub node_bins: Option<PathBuf>,
 }
@@ -86,6 +96,7 @@ impl BuildArgs {
         Ok(Plan {
             output: absolute(&output)?,
             cluster: self.cluster.clone(),
+            lock: workspace.profiles().join(format!("{}.lock", profile.name)),
             secret,
             node_bins: self.node_bins.as_deref().map(absolute).transpose()?,
             workspace,

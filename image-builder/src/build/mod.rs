@@ -14,6 +14,7 @@ mod esp;
 mod fat_dots;
 mod initramfs;
 mod iso;
+mod lock;
 mod measure;
 mod menu;
 mod mirror;
@@ -68,11 +69,17 @@ pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<()> {
     let programs = programs(&plan, &progress)?;
     let base = base(&plan, &bench, &progress)?;
     let inputs = Inputs::of(&plan, &base, &programs, &site, &bench)?;
-    if let Some(image) = inputs.made_already(&plan.output).filter(|_| !args.rebuild) {
+    if let Some(image) =
+        inputs.made_already(&plan.output).filter(|_| !args.rebuild && !args.lock && !args.locked)
+    {
         progress.say("nothing has changed since this image was made (`--rebuild` makes it anew)");
         return announce(&image);
     }
     let mut root = root(&plan, &base, &programs, &bench, &progress)?;
+    let packages = Packages::read(&root.extra("packages.tsv"))?;
+    if args.locked {
+        lock::check(&plan.lock, packages.all())?;
+    }
 
     let stage = progress.stage("packing the root");
     let squashfs =
@@ -89,13 +96,17 @@ pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<()> {
     let places = (bench.work("medium"), bench.work("esp.img"));
     let medium =
         Medium::lay_out(places, &plan.profile, &root, (initramfs, carried), &plan.workspace.menus())?;
-    let mut manifest = manifest(&plan, &base, &mut root)?;
+    let mut manifest = manifest(&plan, &base, packages, &mut root)?;
     manifest::add_medium(&mut manifest, medium.tree())?;
     medium.write(&plan.profile, &root, base.date, draft.path())?;
     check::medium(draft.path(), &medium.esp_bytes)?;
     let published = draft.publish()?;
     manifest.write_beside(&published.path)?;
     inputs.remember(&published);
+    if args.lock {
+        lock::write(&plan.lock, &manifest.packages)?;
+        progress.say(&format!("its packages are written down in `{}`", plan.lock.display()));
+    }
     stage.done("");
     drop(bench);
     announce(&published)
@@ -155,9 +166,8 @@ fn root(
     Ok(root)
 }
 
-fn manifest(plan: &Plan, base: &Base, root: &mut SealedRoot) -> anyhow::Result<Manifest> {
+fn manifest(plan: &Plan, base: &Base, packages: Packages, root: &mut SealedRoot) -> anyhow::Result<Manifest> {
     let kernel = initramfs::kernel_version(&root.path("usr/lib/modules"))?;
-    let packages = Packages::read(&root.extra("packages.tsv"))?;
     let files = root.take_files();
     let debian = (plan.profile.debian.suite.as_str(), base.date);
     Ok(manifest::begin(root.facts(), kernel, debian, packages, Tools::ask(), files))

@@ -50,6 +50,13 @@ impl Packages {
     }
 }
 
+impl Packages {
+    /// All of them, by name.
+    pub(crate) fn all(&self) -> &[Package] {
+        &self.0
+    }
+}
+
 /// The tools of this machine with their versions.
 pub(crate) struct Tools(BTreeMap<String, String>);
 
