@@ -44,19 +44,35 @@ fn links(folder: &Path) -> Result<Vec<Link>> {
 /// Makes the links of an image that is to be restored elsewhere: CRIU has removed them, since the process is still there.
 ///
 /// # Errors
-/// One could not be made; some of the others may have been.
+/// One could not be made; those that were made are gone again.
 pub fn make_links(folder: &Path) -> Result<()> {
-    for Link { of, path } in links(folder)? {
-        std::fs::hard_link(&of, &path).with_context(|| format!("making the link `{path}`"))?;
+    let mut made = Vec::new();
+    for link in links(folder)? {
+        match std::fs::hard_link(&link.of, &link.path) {
+            Ok(()) => made.push(link),
+            // By a move before, which was called off.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && is_of_its_file(&link) => {}
+            Err(error) => {
+                made.iter().for_each(remove_link);
+                return Err(error).with_context(|| format!("making the link `{}`", link.path));
+            }
+        }
     }
     Ok(())
 }
 
-/// Removes them: the move that they were made for is off.
+/// Removes them: the move that they were made for is off. One of another process with the same name stays.
 pub fn remove_links(folder: &Path) {
-    for Link { path, .. } in links(folder).unwrap_or_default() {
-        let _not_made = std::fs::remove_file(&path);
-    }
+    links(folder).unwrap_or_default().iter().filter(|link| is_of_its_file(link)).for_each(remove_link);
+}
+
+fn remove_link(link: &Link) {
+    let _gone_already = std::fs::remove_file(&link.path);
+}
+
+fn is_of_its_file(link: &Link) -> bool {
+    let identity = |path: &str| std::fs::symlink_metadata(path).map(|about| (about.dev(), about.ino())).ok();
+    identity(&link.of).is_some_and(|file| identity(&link.path) == Some(file))
 }
 
 /// Looks for them, so that a folder which NFS remembers from before they were made is read anew.

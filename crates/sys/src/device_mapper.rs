@@ -71,9 +71,9 @@ pub struct Rule {
 pub fn create_read_only(name: &str, rule: &Rule) -> io::Result<PathBuf> {
     let control = File::options().read(true).write(true).open(CONTROL)?;
     let mut call = call(name)?;
+    ask(&control, DEV_CREATE, &mut call)?;
+    let device = call.head.dev;
     let made = (|| {
-        ask(&control, DEV_CREATE, &mut call)?;
-        let device = call.head.dev;
         load(&control, name, rule)?;
         let mut resume = self::call(name)?;
         ask(&control, DEV_SUSPEND, &mut resume)?;

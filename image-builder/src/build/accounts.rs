@@ -25,6 +25,16 @@ pub(crate) fn with_line(text: &str, line: &str) -> String {
     others.chain([line]).fold(String::new(), |all, line| all + line + "\n")
 }
 
+/// The number that the account file has for the line's name already, where it is another one. Only `passwd` and `group`
+/// have numbers.
+pub(crate) fn other_number(text: &str, line: &str) -> Option<u32> {
+    let number = |line: &str| line.split(':').nth(2)?.parse::<u32>().ok();
+    let name = line.split(':').next()?;
+    let wanted = number(line)?;
+    let known = text.lines().find(|known| known.split(':').next() == Some(name))?;
+    number(known).filter(|known| *known != wanted)
+}
+
 /// `/etc/group`, or `/etc/gshadow`, with this user among the members of a group; none if there is no such group.
 pub(crate) fn with_member(text: &str, group: &str, user: &str) -> Option<String> {
     let mut found = false;
@@ -72,6 +82,15 @@ mod tests {
         let once = with_line(root, line);
         assert_eq!(once, format!("{root}{line}\n"));
         assert_eq!(with_line(&once, line), once);
+    }
+
+    #[test]
+    fn a_name_that_debian_uses_is_noticed() {
+        let passwd = "root:x:0:0:root:/root:/bin/bash\nbrant:x:1000:1000::/:/bin/sh\n";
+        assert_eq!(other_number(passwd, "root:x:1000:1000::/:/bin/sh"), Some(0));
+        assert_eq!(other_number(passwd, "brant:x:1000:1000::/:/bin/bash"), None);
+        assert_eq!(other_number("root:*:20000::::::", "root:*:20000:0::::"), None);
+        assert_eq!(other_number(passwd, "ann:x:1001:1001::/:/bin/bash"), None);
     }
 
     #[test]

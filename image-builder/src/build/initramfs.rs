@@ -11,7 +11,7 @@ use super::programs::Programs;
 use super::root::SealedRoot;
 use crate::failure::{Advice, Kind};
 use crate::interrupt;
-use crate::profile::Profile;
+use crate::profile::{Profile, RootPlace};
 use crate::site::area;
 use anyhow::Context as _;
 use brant_types::boot::RootFacts;
@@ -23,6 +23,9 @@ use zstd::stream::Encoder;
 
 /// Modules are compressed already; a higher level costs seconds and wins nothing.
 const LEVEL: i32 = 6;
+
+/// What a root on a medium is checked with, below `kernel/` of the module tree.
+const ON_A_MEDIUM: [&str; 1] = ["drivers/md/dm-verity"];
 
 /// An initramfs on disk.
 #[derive(Debug)]
@@ -52,7 +55,7 @@ pub(crate) fn make(
     // With at least one worker the bytes do not depend on how many there are.
     encoder.multithread(2).and_then(|()| encoder.include_checksum(true)).context("starting zstd")?;
     let mut system = Archive::new(encoder, date);
-    let modules = add_system(&mut system, profile, root, programs)?;
+    let modules = add_system(&mut system, &early_modules(profile), profile, root, programs)?;
     let facts = toml::to_string(&carried.facts).with_context(writing)?;
     system.file("brant/root.toml", 0o644, facts.len() as u64, facts.as_bytes()).with_context(writing)?;
     system.finish().and_then(Encoder::finish).with_context(writing)?;
@@ -72,6 +75,7 @@ pub(crate) fn make(
 
 fn add_system<W: Write>(
     archive: &mut Archive<W>,
+    early: &[String],
     profile: &Profile,
     root: &SealedRoot,
     programs: &Programs,
@@ -86,7 +90,13 @@ fn add_system<W: Write>(
     for wanted in &profile.firmware.files {
         add_firmware(archive, root, Path::new(wanted))?;
     }
-    add_modules(archive, profile, root)
+    add_modules(archive, early, root)
+}
+
+/// What the profile names, and what the place of its root needs.
+fn early_modules(profile: &Profile) -> Vec<String> {
+    let needed = if profile.image.root == RootPlace::Medium { &ON_A_MEDIUM[..] } else { &[] };
+    profile.kernel.early_modules.iter().cloned().chain(needed.iter().map(|path| (*path).to_owned())).collect()
 }
 
 /// A file below `/usr/lib/firmware`, or a folder with all that is in it; what is a link there is a file here.
@@ -104,7 +114,7 @@ fn add_firmware<W: Write>(archive: &mut Archive<W>, root: &SealedRoot, wanted: &
 
 fn add_modules<W: Write>(
     archive: &mut Archive<W>,
-    profile: &Profile,
+    early: &[String],
     root: &SealedRoot,
 ) -> anyhow::Result<usize> {
     let version = kernel_version(&root.path("usr/lib/modules"))?;
@@ -115,9 +125,8 @@ fn add_modules<W: Write>(
     };
     let dep = read("modules.dep")?;
     let softdep = read("modules.softdep")?;
-    let chosen = Index::read(&dep, &softdep, &read("modules.builtin")?)
-        .closure(&profile.kernel.early_modules)
-        .map_err(|unknown| {
+    let chosen =
+        Index::read(&dep, &softdep, &read("modules.builtin")?).closure(early).map_err(|unknown| {
             let what = format!("Linux {version} has no modules {}", unknown.join(", "));
             Advice::new(Kind::Input, what).hint("look at `early-modules` in the profile's `[kernel]`").error()
         })?;

@@ -29,7 +29,7 @@ const UEFI: [(&str, &str); 3] = [
 
 /// Memtest86+, likewise.
 const MEMORY_TEST: [(&str, &str); 2] =
-    [("boot/mt86+x64", menu::MEMORY_TEST), ("boot/mt86+x64.efi", menu::MEMORY_TEST_EFI)];
+    [("boot/memtest86+x64.bin", menu::MEMORY_TEST), ("boot/memtest86+x64.efi", menu::MEMORY_TEST_EFI)];
 
 /// The type of an EFI system partition.
 const EFI_PARTITION: &str = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";

@@ -27,6 +27,13 @@ impl OpenRoot {
         for (file, line, mode) in accounts::lines(user) {
             let path = self.path.join(file);
             let text = fs::read_to_string(&path).with_context(adding)?;
+            if let Some(number) = accounts::other_number(&text, &line) {
+                let what =
+                    format!("making the user `{}`: Debian has one of that name, number {number}", user.name);
+                return Err(Advice::new(Kind::Input, what)
+                    .hint("choose another name in the profile")
+                    .error());
+            }
             fs::write(&path, accounts::with_line(&text, &line)).with_context(adding)?;
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).with_context(adding)?;
         }
@@ -97,7 +104,7 @@ impl OpenRoot {
         fs::write(&path, format!("LANG={locale}\n")).with_context(|| format!("writing `{}`", path.display()))
     }
 
-    /// Runs a script of the profile inside the root: as its root, in namespaces of its own, without the host's files.
+    /// Runs a script of the profile inside the root (chroot), as root, with this host's network.
     ///
     /// # Errors
     /// It cannot be read, or fails; what it said last.

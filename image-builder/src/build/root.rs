@@ -148,6 +148,8 @@ impl OpenRoot {
     /// # Errors
     /// Something cannot be read, or a signal asked to stop.
     pub(crate) fn seal(self, profile: &Profile, date: u64) -> anyhow::Result<SealedRoot> {
+        // Once more: what hooks have left is not shipped either.
+        self.clear_away()?;
         let mut hash = Sha256::new();
         hash.update(profile.identity());
         let files = measure::tree(&self.path, &mut hash)?;

@@ -10,6 +10,7 @@ use super::measure;
 use super::programs::Programs;
 use super::publish::Published;
 use super::release::hex;
+use crate::manifest::Tools;
 use anyhow::Context as _;
 use brant_types::site::Site;
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,9 @@ impl Inputs {
     ) -> anyhow::Result<Self> {
         let mut hash = Sha256::new();
         hash.update(plan.profile.identity());
+        for (tool, version) in Tools::ask().all() {
+            hash.update(format!("\0{tool}\0{version}\0"));
+        }
         hash.update(base.tar.file_name().unwrap_or_default().as_encoded_bytes());
         // The builder itself: a newer one may do something else with the same inputs.
         measure::file(Path::new("/proc/self/exe"), &mut hash)?;
@@ -70,7 +74,11 @@ impl Inputs {
     pub(crate) fn made_already(&self, output: &Path) -> Option<Published> {
         let memory: Memory = serde_json::from_slice(&fs::read(&self.file).ok()?).ok()?;
         let about = fs::metadata(output).ok()?;
-        let same = memory.inputs == self.digest
+        let beside = ["manifest.json", "spdx.json"].iter().all(|kind| output.with_extension(kind).is_file());
+        let private = about.mode() & 0o077 == 0;
+        let same = beside
+            && private
+            && memory.inputs == self.digest
             && memory.path == output
             && memory.length == about.len()
             && memory.modified == about.mtime_nsec() + about.mtime() * 1_000_000_000;

@@ -63,7 +63,13 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
                 "cd": boots.el_torito,
                 "gpt-partitions": boots.partitions.as_ref().ok(),
             },
-            "site": { "cluster": own.site().cluster, "secret": own.site().secret.is_some() },
+            "site": {
+                "cluster": own.site().cluster,
+                "secret": own.site().secret.is_some(),
+                "seeds": own.site().seeds,
+                "ssh-keys": own.site().ssh_keys,
+                "kernel-arguments": own.arguments(),
+            },
             "manifest": manifest,
         });
         let text = serde_json::to_string_pretty(&all).context("writing JSON")?;

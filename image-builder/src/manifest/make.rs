@@ -61,6 +61,11 @@ impl Packages {
 pub(crate) struct Tools(BTreeMap<String, String>);
 
 impl Tools {
+    /// Names and versions.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.0.iter()
+    }
+
     /// Asks each of them. One that is not there took no part.
     pub(crate) fn ask() -> Self {
         let mut tools = BTreeMap::new();

@@ -112,7 +112,7 @@ pub(crate) struct User {
     pub comment: String,
     /// The login shell.
     pub shell: String,
-    /// Further groups; those that the packages make, or that are made with the next free number.
+    /// Further groups, which the packages have to make.
     pub groups: Vec<String>,
     /// Whether `sudo` asks for nothing.
     pub sudo: bool,

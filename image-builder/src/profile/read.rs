@@ -125,6 +125,7 @@ fn read_system(
     let locale = section.text("locale", complaints);
     let overlays = section.texts("overlays", complaints);
     let hooks = section.texts("hooks", complaints);
+    let place = section.place().clone();
     section.finish(complaints);
     if let Some((name, at)) = &console_user {
         let known: Vec<&str> = users.iter().map(|user| user.name.as_str()).collect();
@@ -143,6 +144,13 @@ fn read_system(
                 complain(complaints, at, format!("there is no {what} `{}`", path.display()));
             }
         }
+    }
+    if init == Some(Init::Systemd) && !overlays.iter().any(|(name, _)| name == "systemd") {
+        complain(
+            complaints,
+            &place,
+            "`init = \"systemd\"` needs the overlay `systemd`, which has Brant's services",
+        );
     }
     Some(System {
         init: init?,
@@ -204,7 +212,7 @@ fn read_image(mut section: Section<'_>, complaints: &mut Complaints) -> Option<I
 }
 
 fn read_boot(mut section: Section<'_>, complaints: &mut Complaints) -> Option<Boot> {
-    let timeout = section.number("timeout", 0..=3600, complaints);
+    let timeout = section.number("timeout", 1..=3599, complaints);
     let volume = section.text("volume", complaints);
     let memory_test = section.flag("memory-test", complaints);
     section.finish(complaints);

@@ -106,7 +106,7 @@ fn all_complaints_come_at_once() {
             "it.toml:5: `-rf` is not the name of a package",
             "it.toml:5: `packages` wants a text, not this number",
             "it.toml:11: `init` cannot be `brnat`; did you mean `brant`?",
-            "it.toml:20: `timeout` is a whole number from 0 to 3600",
+            "it.toml:20: `timeout` is a whole number from 1 to 3599",
             "it.toml:21: `my stick` is not a label; up to 11 of A-Z, 0-9 and _",
         ]
     );

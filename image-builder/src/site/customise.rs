@@ -9,8 +9,8 @@ use brant_types::site::Site;
 use clap::Args;
 use std::fs::{self, File};
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 /// Change what belongs to one site on a finished ISO, in seconds: the secret, seeds, ssh keys, kernel arguments.
 ///
@@ -75,23 +75,16 @@ pub(crate) fn run(args: &CustomiseArgs) -> Result<()> {
         }
         return own.show();
     }
-    let path = match &args.output {
-        None => args.iso.clone(),
+    let own = match &args.output {
+        None => in_place(&args.iso, args).with_context(|| format!("changing `{}`", args.iso.display()))?,
         Some(output) => {
-            let copying = || format!("copying `{}` to `{}`", args.iso.display(), output.display());
-            fs::copy(&args.iso, output).with_context(copying)?;
-            output.clone()
+            copied(&args.iso, output, args).with_context(|| format!("making `{}`", output.display()))?
         }
     };
-    let changed = change(&path, args);
-    if changed.is_err() && args.output.is_some() {
-        let _nothing_half_done = fs::remove_file(&path);
-    }
-    let own = changed.with_context(|| format!("changing `{}`", path.display()))?;
     if args.show { own.show() } else { Ok(()) }
 }
 
-fn change(path: &std::path::Path, args: &CustomiseArgs) -> Result<Own> {
+fn in_place(path: &Path, args: &CustomiseArgs) -> Result<Own> {
     let file = File::options().read(true).write(true).open(path).context("opening it")?;
     let mut own = Own::find(&file)?;
     apply(&mut own, args)?;
@@ -101,6 +94,32 @@ fn change(path: &std::path::Path, args: &CustomiseArgs) -> Result<Own> {
     }
     own.write(&file)?;
     Ok(own)
+}
+
+/// Nothing is written before it is known that it can be, and the output gets its name when it is whole.
+fn copied(from: &Path, output: &Path, args: &CustomiseArgs) -> Result<Own> {
+    let mut source = File::open(from).with_context(|| format!("opening `{}`", from.display()))?;
+    let mut own = Own::find(&source)?;
+    apply(&mut own, args)?;
+    let name = output.file_name().context("it is not the name of a file")?.to_string_lossy().into_owned();
+    let half = output.with_file_name(format!(".{name}.part"));
+    let _left_by_an_earlier_run = fs::remove_file(&half);
+    let written = (|| {
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&half)
+            .context("opening it")?;
+        std::io::copy(&mut source, &mut file).context("copying")?;
+        own.write(&file)?;
+        fs::rename(&half, output).context("giving it its name")
+    })();
+    if written.is_err() {
+        let _nothing_half_done = fs::remove_file(&half);
+    }
+    written.map(|()| own)
 }
 
 fn apply(own: &mut Own, args: &CustomiseArgs) -> Result<()> {

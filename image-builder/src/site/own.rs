@@ -69,6 +69,11 @@ impl Own {
         Ok(())
     }
 
+    /// The kernel arguments that were added.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        self.menus.first().and_then(|(_, menu)| arguments::read(menu)).unwrap_or_default()
+    }
+
     /// What is in it.
     pub(crate) fn site(&self) -> &Site {
         &self.site
@@ -91,7 +96,7 @@ impl Own {
     pub(crate) fn show(&self) -> Result<()> {
         let Site { cluster, secret, seeds, ssh_keys } = &self.site;
         let or_none = |list: Vec<String>| if list.is_empty() { "none".to_owned() } else { list.join(", ") };
-        let arguments = self.menus.first().and_then(|(_, menu)| arguments::read(menu)).unwrap_or_default();
+        let arguments = self.arguments();
         let rows = [
             ("cluster", cluster.clone().unwrap_or_else(|| "none".to_owned())),
             ("secret", if secret.is_some() { "yes" } else { "none" }.to_owned()),

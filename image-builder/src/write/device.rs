@@ -32,8 +32,12 @@ pub(super) fn look(path: &Path) -> Result<(PathBuf, DeviceFacts)> {
     });
     let model = [text("device/vendor"), text("device/model")].join(" ").trim().to_owned();
     let facts = DeviceFacts {
+        sequence: text("diskseq"),
         bytes: text("size").parse::<u64>().unwrap_or(0) * 512,
-        removable: text("removable") == "1" || place.to_string_lossy().contains("/usb"),
+        // A card in a reader that is built in does not count as removable for the kernel.
+        removable: text("removable") == "1"
+            || text("device/type") == "SD"
+            || place.to_string_lossy().contains("/usb"),
         read_only: text("ro") == "1",
         used: uses(&name, &folder),
         model: if model.is_empty() { "of unknown make".to_owned() } else { model },

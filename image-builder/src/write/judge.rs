@@ -9,6 +9,8 @@ pub(super) struct DeviceFacts {
     pub model: String,
     /// Its length in bytes.
     pub bytes: u64,
+    /// Counts media: another one after it was changed.
+    pub sequence: String,
     /// The disk that it is a partition of.
     pub part_of: Option<String>,
     /// Whether it can be taken out, or hangs on USB.
@@ -99,6 +101,7 @@ mod tests {
             name: "sdb".to_owned(),
             model: "Maker Stick".to_owned(),
             bytes: 1000,
+            sequence: "7".to_owned(),
             part_of: None,
             removable: true,
             read_only: false,

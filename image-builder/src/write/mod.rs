@@ -54,7 +54,12 @@ pub(crate) fn run(args: &WriteArgs) -> Result<()> {
     if !args.yes {
         ask(&path, &facts)?;
     }
-    let mut device = open(&path, args.overwrite.is_none())?;
+    let mut device = open(&path, args.overwrite.is_none() || facts.used.is_empty())?;
+    let (_, now) = device::look(&path)?;
+    if now != facts {
+        let what = format!("`{}` is not the device any more that was asked about", path.display());
+        return Err(Advice::new(Kind::Output, what).hint("look at it with `lsblk`, and start again").error());
+    }
     let unfinished = || format!("writing to `{}`: what is on it now is of no use", path.display());
     copy(&mut image, &mut device, length).with_context(unfinished)?;
     compare(&mut image, &mut device, length).with_context(|| format!("comparing `{}`", path.display()))?;

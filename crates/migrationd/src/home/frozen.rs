@@ -129,7 +129,7 @@ impl Frozen {
         }
         match inspect::ancestors(pid).into_iter().find_map(groups::session_of) {
             Some(session) => Ok(session),
-            None => Cgroup::create(groups::sessions().join(ORPHANS)).context("making a session for it"),
+            None => orphans(),
         }
     }
 
@@ -145,6 +145,8 @@ impl Frozen {
             // Back to their sessions first, as long as they cannot run away; a session that has ended leaves them.
             for pid in group.processes().unwrap_or_default() {
                 let put_back = self.origin_of(pid).and_then(|origin| Ok(origin.add(pid)?));
+                // logind removes the scope of a login that nobody is in any more.
+                let put_back = put_back.or_else(|_| Ok::<_, anyhow::Error>(orphans()?.add(pid)?));
                 if let Err(error) = put_back {
                     tracing::debug!("putting a process back into its session: {error:#}");
                 }
@@ -160,6 +162,11 @@ impl Frozen {
             }
         }
     }
+}
+
+/// A session for those whose own has ended.
+fn orphans() -> Result<Cgroup> {
+    Cgroup::create(groups::sessions().join(ORPHANS)).context("making a session for it")
 }
 
 impl Drop for Frozen {

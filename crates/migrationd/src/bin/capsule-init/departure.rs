@@ -130,9 +130,12 @@ pub(crate) fn dump(
         anyhow::Error::from(error).context(format!("CRIU says: {}", criu::errors(&folder.join("dump.log"))))
     })?;
     criu::cut_terminals_off(folder)?;
-    criu::make_links(folder).inspect_err(|_| criu::remove_links(folder))?;
     let accounts = streams.accounts();
     let departed = Departed { lay_in_pipes: pipes.read_inward()?, on_the_way: streams.take_unwritten() };
+    if let Err(error) = criu::make_links(folder) {
+        departed.undo(streams, pipes)?;
+        return Err(error);
+    }
     let luggage = Luggage {
         words,
         pipes: pipes.inodes(),

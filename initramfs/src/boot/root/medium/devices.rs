@@ -16,6 +16,11 @@ pub(super) struct BlockDevice {
 }
 
 impl BlockDevice {
+    /// Whether it is a drive for CDs and the like.
+    pub(super) fn is_optical(&self) -> bool {
+        self.name.starts_with("sr")
+    }
+
     /// Its device file.
     pub(super) fn path(&self) -> PathBuf {
         Path::new("/dev").join(&self.name)

@@ -85,7 +85,9 @@ pub(in crate::boot) fn find(wanted: &Wanted, modules: &mut Modules, uevents: &mu
 
 fn worth_a_look(device: &BlockDevice, before: Option<&Seen>) -> bool {
     before.is_none_or(|seen| {
-        seen.sectors != device.sectors || (seen.why.may_change() && seen.at.elapsed() > AGAIN)
+        // Nothing tells when another CD is put in.
+        let may_change = seen.why.may_change() || device.is_optical();
+        seen.sectors != device.sectors || (may_change && seen.at.elapsed() > AGAIN)
     })
 }
 

@@ -9,18 +9,21 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+/// What is below is for root only: everybody may read the files of a medium, and one of them holds the cluster's secret.
+const MEDIA: &str = "/run/brant/media";
 /// Where the medium is mounted for as long as the node runs.
-const MEDIUM: &str = "/run/brant/medium";
+const MEDIUM: &str = "/run/brant/media/medium";
 /// Where an ISO image that lies on the medium is.
-const IMAGE: &str = "/run/brant/medium-image";
+const IMAGE: &str = "/run/brant/media/image";
 const QUIET: MountFlags =
     MountFlags::RDONLY.union(MountFlags::NOSUID).union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 /// How far down ISO images are looked for, and among how many files.
 const DEPTH: usize = 3;
 const MOST_FILES: usize = 5000;
-/// A marker that only some thousand files bear is not worth opening each of them for long.
+/// How many ISO images are looked into.
 const MOST_IMAGES: usize = 64;
 
 /// What is looked for.
@@ -72,7 +75,7 @@ pub(super) enum NotHere {
 impl NotHere {
     /// Whether it is worth looking again though nothing tells of a change.
     pub(super) fn may_change(&self) -> bool {
-        matches!(self, Self::Empty | Self::Unreadable(_))
+        matches!(self, Self::Empty | Self::Unreadable(_) | Self::Unmountable { .. })
     }
 }
 
@@ -112,7 +115,9 @@ fn mount_at(device: &Path, target: &str, kind: FileSystem, modules: &mut Modules
     let failed = |why: String| NotHere::Unmountable { kind: kind.name, why };
     // Built in, perhaps; then mounting works all the same.
     let loaded = modules.load(kind.module);
-    fs::create_dir_all(target).map_err(|error| failed(error.to_string()))?;
+    let mut private = fs::DirBuilder::new();
+    let made = private.recursive(true).mode(0o700).create(MEDIA).and_then(|()| fs::create_dir_all(target));
+    made.map_err(|error| failed(error.to_string()))?;
     let options = CString::new(kind.options).unwrap_or_default();
     mount(device, target, kind.name, QUIET, options.as_c_str()).map_err(|errno| match loaded {
         Err(error) => failed(format!("{error:#}")),
