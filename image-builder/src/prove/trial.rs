@@ -8,7 +8,7 @@ use super::moments::Moments;
 use super::outcome::Outcome;
 use crate::cluster::node::{Node, ROOT, USER};
 use crate::cluster::patience::Patience;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use brant_types::agent::NodeState;
 use brant_types::migration::{Refused, UserAnswer};
 use std::thread::{self, JoinHandle};
@@ -31,7 +31,7 @@ pub(super) fn run(case: &Case, nodes: &[Node], patience: Patience, moments: &mut
     // A case before may have cut the power of one.
     let nodes: Vec<Node> = nodes.iter().filter(|node| node.is_on()).cloned().collect();
     let home = nodes.first().context("finding a node that is on")?;
-    let names = other_nodes(home)?;
+    let names = other_nodes(home, nodes.len() - 1, patience)?;
     if !case.dialogue.is_empty() {
         return dialogue::run(case, home, &names, patience);
     }
@@ -235,11 +235,18 @@ fn migrate_when_settled(
     }
 }
 
-fn other_nodes(home: &Node) -> Result<Vec<String>> {
-    let view = home.nodes()?;
-    let others = view.nodes.iter().filter(|node| !node.me && node.state == NodeState::Alive);
-    let names: Vec<String> = others.map(|node| node.name.clone()).collect();
-    if names.is_empty() { bail!("there is no other node to move to") } else { Ok(names) }
+/// The names of the others, once the cluster knows which of them are left.
+fn other_nodes(home: &Node, count: usize, patience: Patience) -> Result<Vec<String>> {
+    if count == 0 {
+        bail!("there is no other node to move to");
+    }
+    patience.wait(MOVE, || {
+        let view = home.nodes()?;
+        let others = view.nodes.iter().filter(|node| !node.me && node.state == NodeState::Alive);
+        let names: Vec<String> = others.map(|node| node.name.clone()).collect();
+        ensure!(names.len() == count, "{} lists {} other living nodes, not {count}", home.name, names.len());
+        Ok(names)
+    })
 }
 
 /// What is amiss with a process that is to be lost.
