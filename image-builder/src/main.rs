@@ -12,6 +12,7 @@ mod invoker;
 mod iso9660;
 mod job;
 mod manifest;
+mod pieces;
 mod profile;
 mod progress;
 mod prove;

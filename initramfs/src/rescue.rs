@@ -60,18 +60,7 @@ fn message(error: &anyhow::Error) -> String {
 }
 
 fn offer(error: &anyhow::Error) -> Result<()> {
-    let mut invitation = Invitation::extend(&message(error));
-    let asking = loop {
-        if invitation.open.is_empty() {
-            return Err(anyhow!("no console can be opened, or all have hung up"));
-        }
-        let mut polled: Vec<PollFd<'_>> =
-            invitation.consoles().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-        poll(&mut polled, None)?;
-        if let Some(asking) = invitation.accepted() {
-            break asking;
-        }
-    };
+    let asking = Invitation::extend(&message(error)).wait()?;
     shell_on(&asking)?;
     rustix::fs::sync();
     Ending::Reboot.now()
@@ -94,6 +83,21 @@ impl Invitation {
             }
         }
         Self { open }
+    }
+
+    /// Waits until somebody accepts; gives the console.
+    pub(crate) fn wait(mut self) -> Result<String> {
+        loop {
+            if self.open.is_empty() {
+                return Err(anyhow!("no console can be opened, or all have hung up"));
+            }
+            let mut polled: Vec<PollFd<'_>> =
+                self.consoles().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+            poll(&mut polled, None)?;
+            if let Some(asking) = self.accepted() {
+                return Ok(asking);
+            }
+        }
     }
 
     /// What to wait for.

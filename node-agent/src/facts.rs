@@ -3,6 +3,7 @@
 use crate::overlay::OverlayKey;
 use anyhow::{Context, Result};
 use brant_types::boot::{BOOT_FACTS, BootFacts};
+use brant_types::meminfo;
 use brant_types::node::{NodeFacts, NodeId};
 use brant_types::ports;
 use sha2::{Digest, Sha256};
@@ -32,17 +33,11 @@ pub(crate) fn gather(boot: &BootFacts, key: &OverlayKey) -> Result<NodeFacts> {
         key: key.public,
         port: ports::WIREGUARD,
         cores: u16::try_from(cores.max(1)).unwrap_or(u16::MAX),
-        memory_kib: meminfo_field(&meminfo, "MemTotal").unwrap_or(0),
+        memory_kib: meminfo::field(&meminfo, "MemTotal").unwrap_or(0),
         speed: speed(),
         image_id: boot.image_id.clone(),
         cpu: cpu_digest(&cpuinfo),
     })
-}
-
-/// A field of `/proc/meminfo`, KiB.
-pub(crate) fn meminfo_field(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find(|line| line.split(':').next() == Some(name))?;
-    line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// A digest of the first processor's feature words, in their sorted order.
@@ -77,13 +72,6 @@ fn speed() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn meminfo_fields_are_found_by_whole_name() {
-        let text = "MemTotal:       1000 kB\nMemFree:  10 kB\nMemAvailable:    20 kB\n";
-        assert_eq!(meminfo_field(text, "MemAvailable"), Some(20));
-        assert_eq!(meminfo_field(text, "Mem"), None);
-    }
 
     #[test]
     fn feature_digests_ignore_order() {

@@ -1,6 +1,6 @@
 //! This node's load, from `/proc`.
 
-use crate::facts::meminfo_field;
+use brant_types::meminfo;
 use std::time::Duration;
 
 /// How often the number of runnable tasks is looked at.
@@ -35,7 +35,10 @@ impl Sampler {
         let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
         let runnable_milli = self.sum * 1000 / self.looks;
         *self = Self::default();
-        Some(Sample { runnable_milli, memory_free_kib: meminfo_field(&meminfo, "MemAvailable").unwrap_or(0) })
+        Some(Sample {
+            runnable_milli,
+            memory_free_kib: meminfo::field(&meminfo, "MemAvailable").unwrap_or(0),
+        })
     }
 }
 

@@ -4,7 +4,7 @@
 //! for each login, and what is ours is below the group that systemd has delegated to `brant-migrationd.service`.
 
 use crate::system;
-use brant_sys::cgroup::{CGROUP_ROOT, Cgroup};
+use brant_sys::cgroup::Cgroup;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -76,7 +76,7 @@ fn gather(group: &Cgroup, found: &mut Vec<Cgroup>) {
 /// The session that a process is in, to put it back where it was.
 pub(crate) fn session_of(pid: i32) -> Option<Cgroup> {
     let group = Cgroup::of_process(pid).ok()?;
-    (is_session(group.path()) && group.path() != Path::new(CGROUP_ROOT)).then_some(group)
+    is_session(group.path()).then_some(group)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ pub mod agent;
 pub mod boot;
 pub mod cluster;
 pub mod exec;
+pub mod meminfo;
 pub mod migration;
 pub mod node;
 pub mod ports;

@@ -1,6 +1,7 @@
 //! What is done to an image before it is started.
 
 use super::ways::Twist;
+use crate::build::{INITRAMFS, KERNEL};
 use crate::iso9660::{Extent, Image};
 use crate::site::{AREA, Own};
 use anyhow::{Context, Result};
@@ -10,8 +11,6 @@ use std::path::{Path, PathBuf};
 
 /// What is said of a root that has changed.
 pub(super) const DAMAGED: &str = "is damaged";
-const INITRAMFS: &str = "/boot/initrd.img";
-const KERNEL: &str = "/boot/vmlinuz";
 /// Folders with roots that stay on their medium.
 const ROOTS: &str = "/brant";
 

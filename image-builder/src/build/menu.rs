@@ -5,14 +5,16 @@ use crate::site::ARGUMENTS_ROOM;
 use brant_types::boot::marker;
 use brant_types::site::ARGUMENTS_FOLLOW;
 
-/// Where kernel and initramfs are on the medium.
+/// Where the kernel is on the medium.
 pub(crate) const KERNEL: &str = "/boot/vmlinuz";
+/// The same for the initramfs.
+pub(crate) const INITRAMFS: &str = "/boot/initrd.img";
+/// The same for the menus, BIOS and UEFI.
+pub(crate) const MENUS: [&str; 2] = ["/isolinux/isolinux.cfg", "/boot/grub/grub.cfg"];
 /// Memtest86+ for BIOS, which is started like a kernel; the name ends with nothing that isolinux gives a meaning to.
 pub(crate) const MEMORY_TEST: &str = "/boot/memtest";
 /// The same for UEFI. It is not signed: where Secure Boot is on, it does not start.
 pub(crate) const MEMORY_TEST_EFI: &str = "/boot/memtest.efi";
-/// The same for the initramfs.
-pub(crate) const INITRAMFS: &str = "/boot/initrd.img";
 
 /// One line of the menu.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -41,6 +41,7 @@ use bench::Bench;
 use brant_types::site::Site;
 use carried::CarriedRoot;
 use iso::Medium;
+pub(crate) use menu::{INITRAMFS, KERNEL, MENUS};
 use programs::Programs;
 use publish::{Draft, Published};
 pub(crate) use release::hex;
@@ -68,7 +69,8 @@ pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<()> {
     let site = Site { cluster: Some(plan.cluster.clone()), secret: Some(secret), ..Site::default() };
     let programs = programs(&plan, &progress)?;
     let base = base(&plan, &bench, &progress)?;
-    let inputs = Inputs::of(&plan, &base, &programs, &site, &bench)?;
+    let tools = Tools::ask();
+    let inputs = Inputs::of(&plan, &base, (&programs, &tools), &site, &bench)?;
     if let Some(image) =
         inputs.made_already(&plan.output).filter(|_| !args.rebuild && !args.lock && !args.locked)
     {
@@ -96,7 +98,7 @@ pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<()> {
     let places = (bench.work("medium"), bench.work("esp.img"));
     let medium =
         Medium::lay_out(places, &plan.profile, &root, (initramfs, carried), &plan.workspace.menus())?;
-    let mut manifest = manifest(&plan, &base, packages, &mut root)?;
+    let mut manifest = manifest(&plan, &base, (packages, tools), &mut root)?;
     manifest::add_medium(&mut manifest, medium.tree())?;
     medium.write(&plan.profile, &root, base.date, draft.path())?;
     check::medium(draft.path(), &medium.esp_bytes)?;
@@ -166,11 +168,16 @@ fn root(
     Ok(root)
 }
 
-fn manifest(plan: &Plan, base: &Base, packages: Packages, root: &mut SealedRoot) -> anyhow::Result<Manifest> {
+fn manifest(
+    plan: &Plan,
+    base: &Base,
+    (packages, tools): (Packages, Tools),
+    root: &mut SealedRoot,
+) -> anyhow::Result<Manifest> {
     let kernel = initramfs::kernel_version(&root.path("usr/lib/modules"))?;
     let files = root.take_files();
     let debian = (plan.profile.debian.suite.as_str(), base.date);
-    Ok(manifest::begin(root.facts(), kernel, debian, packages, Tools::ask(), files))
+    Ok(manifest::begin(root.facts(), kernel, debian, packages, tools, files))
 }
 
 fn size_of(file: &std::path::Path) -> anyhow::Result<String> {

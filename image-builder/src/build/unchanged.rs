@@ -43,13 +43,13 @@ impl Inputs {
     pub(crate) fn of(
         plan: &Plan,
         base: &Base,
-        programs: &Programs,
+        (programs, tools): (&Programs, &Tools),
         site: &Site,
         bench: &Bench,
     ) -> anyhow::Result<Self> {
         let mut hash = Sha256::new();
         hash.update(plan.profile.identity());
-        for (tool, version) in Tools::ask().all() {
+        for (tool, version) in tools.all() {
             hash.update(format!("\0{tool}\0{version}\0"));
         }
         hash.update(base.tar.file_name().unwrap_or_default().as_encoded_bytes());

@@ -5,11 +5,12 @@
 
 use super::release::hex;
 use crate::interrupt;
+use crate::pieces::fill;
 use anyhow::Context as _;
 use brant_types::boot::Verity;
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, BufWriter, Write};
 use std::path::Path;
 
 const BLOCK: usize = 4096;
@@ -26,7 +27,12 @@ pub(crate) fn append(file: &Path, salt: &[u8]) -> anyhow::Result<Verity> {
     let mut digests = Vec::new();
     let mut block = [0; BLOCK];
     let mut data_blocks = 0;
-    while fill(&mut reader, &mut block).with_context(doing)? {
+    loop {
+        let got = fill(&mut reader, &mut block).with_context(doing)?;
+        if got == 0 {
+            break;
+        }
+        block[got..].fill(0);
         digests.extend(digest(salt, &block));
         data_blocks += 1;
         if data_blocks % 4096 == 0 {
@@ -44,19 +50,6 @@ pub(crate) fn append(file: &Path, salt: &[u8]) -> anyhow::Result<Verity> {
     }
     writer.flush().with_context(doing)?;
     Ok(Verity { data_blocks, tree_blocks: tree_blocks as u64, root_digest: hex(&root), salt: hex(salt) })
-}
-
-/// Reads a block, the last one filled up with zeros; false at the end.
-fn fill(reader: &mut impl Read, block: &mut [u8; BLOCK]) -> std::io::Result<bool> {
-    let mut got = 0;
-    while got < BLOCK {
-        match reader.read(&mut block[got..])? {
-            0 => break,
-            more => got += more,
-        }
-    }
-    block[got..].fill(0);
-    Ok(got > 0)
 }
 
 /// The levels of the tree, the lowest first, each filled up to whole blocks; and the digest at the top.

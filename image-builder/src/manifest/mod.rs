@@ -9,6 +9,7 @@ pub(crate) use diff::{DiffArgs, run as diff};
 pub(crate) use inspect::{InspectArgs, run as inspect};
 pub(crate) use make::{Packages, Tools, add_medium, begin};
 
+use crate::build::{INITRAMFS, MENUS};
 use crate::iso9660::Image;
 use crate::site::{AREA, blank_arguments};
 use anyhow::{Context as _, ensure};
@@ -111,7 +112,7 @@ impl Manifest {
 
 /// Whether it is a boot menu, which has room for what belongs to a site.
 fn is_menu(path: &str) -> bool {
-    ["/isolinux/isolinux.cfg", "/boot/grub/grub.cfg"].contains(&path)
+    MENUS.contains(&path)
 }
 
 /// What of a file on the medium counts: not the room at the end of the initramfs, nor that in the boot menus. None for
@@ -119,7 +120,7 @@ fn is_menu(path: &str) -> bool {
 fn what_counts(path: &str, mut bytes: Vec<u8>) -> Option<Vec<u8>> {
     match path {
         "/isolinux/isolinux.bin" | "/isolinux/boot.cat" | MEDIUM_SUMS | PLACE => None,
-        "/boot/initrd.img" => {
+        INITRAMFS => {
             bytes.truncate(bytes.len().saturating_sub(AREA));
             Some(bytes)
         }

@@ -2,6 +2,7 @@
 
 use super::area::{self, AREA};
 use super::arguments;
+use crate::build::{INITRAMFS, MENUS};
 use crate::failure::{Advice, Kind};
 use crate::iso9660::{Extent, Image};
 use anyhow::{Context as _, Result};
@@ -10,10 +11,6 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 
-/// Where the site's own is at the end.
-const INITRAMFS: &str = "/boot/initrd.img";
-/// What has room for kernel arguments.
-const MENUS: [&str; 2] = ["/isolinux/isolinux.cfg", "/boot/grub/grub.cfg"];
 const MOST_MENU: u64 = 1 << 20;
 
 /// What of an image belongs to a site, and where it is.

@@ -5,6 +5,7 @@ mod judge;
 
 use crate::failure::{Advice, Kind};
 use crate::interrupt;
+use crate::pieces::fill;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -144,17 +145,6 @@ fn compare(image: &mut File, device: &mut File, length: u64) -> Result<()> {
     }
     progress.finish_and_clear();
     Ok(())
-}
-
-fn fill(from: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
-    let mut got = 0;
-    while got < buffer.len() {
-        match from.read(&mut buffer[got..])? {
-            0 => break,
-            more => got += more,
-        }
-    }
-    Ok(got)
 }
 
 fn progress(what: &'static str, length: u64) -> ProgressBar {

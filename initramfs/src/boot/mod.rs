@@ -5,6 +5,7 @@
 //! ```
 //! It ends in `init supervise` on the new root, or in the rescue shell. Nothing here waits for the network.
 
+mod checksum;
 mod early;
 mod hand_over;
 mod identity;

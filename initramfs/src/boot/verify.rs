@@ -1,5 +1,6 @@
 //! `brant.verify`: compares every file of the medium with its sum, says which are damaged, and restarts the PC.
 
+use super::checksum;
 use super::root::medium;
 use crate::command_line::CommandLine;
 use crate::devices::Uevents;
@@ -9,13 +10,10 @@ use crate::report;
 use crate::rescue::Invitation;
 use anyhow::{Context, Result, bail};
 use brant_types::boot::{ImageFacts, MEDIUM_SUMS, marker};
-use rustix::event::{PollFd, PollFlags, poll};
 use std::fs::{self, File};
-use std::hash::Hasher;
 use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use twox_hash::XxHash64;
 
 /// A file of the medium, as it should be.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,7 +45,7 @@ pub(super) fn run(
             Err(error) => damaged.push(format!("{}: {error}", sum.path)),
         }
     }
-    wait_for_enter(&verdict(sums.len(), &damaged))?;
+    Invitation::extend(&verdict(sums.len(), &damaged)).wait()?;
     Ending::Reboot.now()
 }
 
@@ -76,18 +74,7 @@ fn parse(text: &str) -> Result<Vec<Sum>> {
 
 fn is_whole(top: &Path, sum: &Sum) -> std::io::Result<bool> {
     let mut file = File::open(top.join(sum.path.trim_start_matches('/')))?.take(sum.bytes);
-    let mut hash = XxHash64::with_seed(0);
-    let mut buffer = vec![0; 1 << 20];
-    let mut read = 0;
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(read == sum.bytes && hash.finish() == sum.sum),
-            got => {
-                hash.write(&buffer[..got]);
-                read += got as u64;
-            }
-        }
-    }
+    Ok(checksum::of(&mut file)? == (sum.sum, sum.bytes))
 }
 
 fn verdict(count: usize, damaged: &[String]) -> String {
@@ -105,24 +92,10 @@ fn verdict(count: usize, damaged: &[String]) -> String {
     )
 }
 
-fn wait_for_enter(text: &str) -> Result<()> {
-    let mut invitation = Invitation::extend(text);
-    loop {
-        let mut polled: Vec<PollFd<'_>> =
-            invitation.consoles().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-        if polled.is_empty() {
-            bail!("no console can be opened, or all have hung up");
-        }
-        poll(&mut polled, None)?;
-        if invitation.accepted().is_some() {
-            return Ok(());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use twox_hash::XxHash64;
 
     #[test]
     fn a_changed_or_shorter_file_is_found() {

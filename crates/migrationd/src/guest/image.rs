@@ -6,6 +6,7 @@ use crate::wire;
 use anyhow::{Context, Result, bail};
 use brant_migration::pagemap::PAGE;
 use brant_migration::protocol::{ImageAnswer, ImagePart, Offer};
+use brant_types::meminfo;
 use std::fs::File;
 use std::io::Write;
 use std::net::TcpStream;
@@ -20,9 +21,7 @@ fn budget(offer: &Offer) -> u64 {
     let resident = offer.resident_kib << 10;
     let negotiated = resident * 2 + SLACK;
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let free_kib =
-        meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.split_whitespace().next());
-    let free = free_kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) << 10;
+    let free = meminfo::field(&meminfo, "MemAvailable").unwrap_or(0) << 10;
     negotiated.max(free / 2)
 }
 

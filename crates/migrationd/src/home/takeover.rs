@@ -31,21 +31,18 @@ impl Was {
         let maps = maps(pid)?;
         let code = Region::find(&maps, |line| line.contains(" r-xp ") && line.contains('/'))
             .context("finding the process's code")?;
-        let look = |thread: i32| {
-            let held = Held::seize(pid, thread).context("taking hold of a thread")?;
-            let before = held.look(code.start).context("looking at a thread")?;
-            held.release().context("letting go of a thread")?;
-            Ok((thread, before))
-        };
-        let threads = inspect::threads(pid).into_iter().map(look).collect::<Result<Vec<_>>>()?;
-        if threads.first().is_none_or(|(first, _)| *first != pid) {
-            bail!("the process has no first thread any more");
-        }
         // The far end of the first stack: a thread may have its own anywhere (Go's goroutines), this one is always there.
         let stack = Region::find(&maps, |line| line.ends_with("[stack]")).context("finding its stack")?;
-        let held = Held::seize(pid, pid).context("taking hold of a thread")?;
-        let covered = held.cover(&deputy(arguments), stack.start).context("looking at its stack")?;
-        held.release().context("letting go of a thread")?;
+        let (mut threads, mut covered) = (Vec::new(), None);
+        for thread in inspect::threads(pid) {
+            let held = Held::seize(pid, thread).context("taking hold of a thread")?;
+            threads.push((thread, held.look(code.start).context("looking at a thread")?));
+            if thread == pid {
+                covered = Some(held.cover(&deputy(arguments), stack.start).context("looking at its stack")?);
+            }
+            held.release().context("letting go of a thread")?;
+        }
+        let covered = covered.context("the process has no first thread any more")?;
         Ok(Self { pid, threads, covered })
     }
 

@@ -3,6 +3,7 @@
 use super::medium;
 use crate::report;
 use anyhow::{Context, Result};
+use brant_types::meminfo;
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -48,6 +49,5 @@ pub(super) fn copy(from: File, length: u64) -> Result<File> {
 
 fn free_memory() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib = text.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.split_whitespace().next());
-    kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) << 10
+    meminfo::field(&text, "MemAvailable").unwrap_or(0) << 10
 }
