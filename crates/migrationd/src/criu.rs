@@ -7,17 +7,10 @@ use brant_sys::child::Tool;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// A dump of a frozen tree; it stays frozen in its group.
-pub fn dump(pid: i32, folder: &Path, group: &Path) -> Tool {
-    let criu = Tool::new("criu").args(["dump", "-t", &pid.to_string(), "-o", "dump.log", "-v2", "-D"]);
-    // A file that was deleted while NFS had it open has another name there; see `make_links`.
-    frozen(criu.arg(folder).arg("--link-remap"), group)
-}
-
-/// What every dump of a frozen tree is told besides.
-pub fn frozen(criu: Tool, group: &Path) -> Tool {
+/// What a dump of a frozen tree is told; it stays frozen in its group. `terminal` is the tree's `/dev/tty`.
+pub(crate) fn frozen(criu: Tool, group: &Path, terminal: &Path) -> Tool {
     // CRIU would look for the session of a `/dev/tty` that somebody has open, and that one stays.
-    let criu = match std::fs::metadata("/dev/tty") {
+    let criu = match std::fs::metadata(terminal) {
         Ok(meta) => criu.args(["--external", &format!("tty[{:x}:{:x}]", meta.rdev(), meta.dev())]),
         Err(_) => criu,
     };
@@ -45,25 +38,33 @@ fn links(folder: &Path) -> Result<Vec<Link>> {
 ///
 /// # Errors
 /// One could not be made; those that were made are gone again.
-pub fn make_links(folder: &Path) -> Result<()> {
-    let mut made = Vec::new();
+pub fn make_links(folder: &Path) -> Result<Links> {
+    let mut made = Links(Vec::new());
     for link in links(folder)? {
         match std::fs::hard_link(&link.of, &link.path) {
-            Ok(()) => made.push(link),
+            Ok(()) => made.0.push(link),
             // By a move before, which was called off.
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && is_of_its_file(&link) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && is_of_its_file(&link) => {
+                made.0.push(link);
+            }
             Err(error) => {
-                made.iter().for_each(remove_link);
+                made.remove();
                 return Err(error).with_context(|| format!("making the link `{}`", link.path));
             }
         }
     }
-    Ok(())
+    Ok(made)
 }
 
-/// Removes them: the move that they were made for is off. One of another process with the same name stays.
-pub fn remove_links(folder: &Path) {
-    links(folder).unwrap_or_default().iter().filter(|link| is_of_its_file(link)).for_each(remove_link);
+/// Links that were made for an image.
+#[derive(Debug)]
+pub struct Links(Vec<Link>);
+
+impl Links {
+    /// Removes them: the move that they were made for is off. One of another process with the same name stays.
+    pub fn remove(self) {
+        self.0.iter().filter(|link| is_of_its_file(link)).for_each(remove_link);
+    }
 }
 
 fn remove_link(link: &Link) {
@@ -87,7 +88,7 @@ pub fn look_for_links(folder: &Path) {
 ///
 /// # Errors
 /// What the file system said; an image that is not understood. It is as it was.
-pub fn cut_terminals_off(folder: &Path) -> Result<()> {
+pub(crate) fn cut_terminals_off(folder: &Path) -> Result<()> {
     let path = folder.join("tty-info.img");
     let image = match std::fs::read(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),

@@ -7,7 +7,7 @@
 //!            registry: what `brant ps` shows, candidates for the balancer
 //! ```
 //!
-//! `home/` is a process's home node, `guest/` a node that it stays on. On either side one thread owns one machine of
+//! `home/` is a process's home node, `guest/` a node that it stays on; `dump/` makes the image on either. On either side one thread owns one machine of
 //! [`brant_migration::session`], tells it what happens and does what it says; the registry is the one owner of what
 //! is known of all of them. Deputy and capsule outlive the daemons, and find them again.
 
@@ -18,6 +18,7 @@ pub mod clock;
 pub mod criu;
 pub mod descriptors;
 mod doorman;
+pub mod dump;
 pub mod fault;
 mod groups;
 pub mod guest;

@@ -1,8 +1,9 @@
 //! `migrationd`: moves processes between the nodes of a cluster.
 
 use anyhow::{Context, Result};
+use brant_migrationd::dump;
 use brant_migrationd::guest::Stays;
-use brant_migrationd::home::{self, Daemon, can_track_memory};
+use brant_migrationd::home::{self, Daemon};
 use brant_migrationd::node::Node;
 use brant_migrationd::registry::Registry;
 use brant_migrationd::{balance, guest, link, users};
@@ -28,7 +29,7 @@ fn run() -> Result<()> {
     if let Err(error) = allow_descriptors() {
         tracing::warn!("allowing many open descriptors: {error:#}");
     }
-    home::remove_leftovers();
+    dump::remove_leftovers();
     let node = Node::follow()?;
     let registry = Registry::start().context("starting the registry")?;
     let daemon = Daemon { node, registry, stays: Stays::default() };
@@ -72,5 +73,5 @@ fn warm_up() {
     if let Err(error) = Tool::new("criu").arg("check").run() {
         tracing::warn!("asking CRIU what it can do: {error:#}");
     }
-    can_track_memory();
+    dump::can_track_memory();
 }

@@ -65,7 +65,7 @@ pub(super) struct Case {
 }
 
 /// Something that befalls a process that is away, or the nodes that it concerns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Happening {
     /// The daemon of one node is killed, or of both at once.
@@ -76,6 +76,8 @@ pub(super) enum Happening {
     PowerOut,
     /// The node where it was before loses its power, for good.
     FormerPowerOut,
+    /// It is moved on to another node, with this fault in the move.
+    MoveWithFault(String),
 }
 
 /// The nodes that a process is tied to.

@@ -19,13 +19,22 @@ const AGREEMENT: Duration = Duration::from_secs(40);
 const LEFT: &str = "find /run/brant/journal -type f 2>/dev/null; \
                     find /run/brant/dumps /run/brant/images /run/brant/stays /sys/fs/cgroup/brant/jobs \
                     /sys/fs/cgroup/brant/capsules -mindepth 1 -maxdepth 1 -type d 2>/dev/null || true";
+/// What a node has made of processes to move on, though none does.
+const DEPARTURES: &str = "find /run/brant/images -mindepth 2 -path '*-departure/*' 2>/dev/null || true";
 
 /// Tries a move with a fault in it; afterwards all daemons are there again, and all nodes agree.
 pub(super) fn fail(machines: &[Node], fault: &str, pid: &str, to: &str, patience: Patience) -> Result<()> {
     let (whose, place) =
         fault.split_once(' ').with_context(|| format!("understanding the fault `{fault}`"))?;
     let home = &machines[0];
-    let node = if whose == "home" { home } else { named(machines, to)? };
+    let node = match whose {
+        "home" => home,
+        "target" => named(machines, to)?,
+        "host" => {
+            named(machines, &away(home, pid)?.with_context(|| format!("process {pid} is not away"))?.node)?
+        }
+        _ => bail!("`{whose}` is none of home, host and target"),
+    };
     if place == "run-full" {
         return fill(machines, node, pid, to, patience).with_context(|| format!("with the fault `{fault}`"));
     }
@@ -53,10 +62,11 @@ fn fill(machines: &[Node], node: &Node, pid: &str, to: &str, patience: Patience)
 }
 
 /// Lets something happen to a process that is away, and waits until all nodes agree.
-pub(super) fn befall(machines: &[Node], happening: Happening, pid: &str, patience: Patience) -> Result<()> {
+pub(super) fn befall(machines: &[Node], happening: &Happening, pid: &str, patience: Patience) -> Result<()> {
     let home = &machines[0];
     let at = away(home, pid)?.with_context(|| format!("process {pid} is not away"))?;
     let host = named(machines, &at.node)?;
+    let former = || machines.iter().find(|node| node.name != home.name && node.name != host.name);
     match happening {
         Happening::DaemonEnds(whose) => {
             let concerned = match whose {
@@ -72,16 +82,19 @@ pub(super) fn befall(machines: &[Node], happening: Happening, pid: &str, patienc
             let mut qmp = Qmp::connect(&host.folder).context("speaking to the host's machine")?;
             qmp.plug_network(false).context("pulling the host's cable")?;
             // Not a wait for something: this is how long it is out.
-            thread::sleep(Duration::from_secs(seconds));
+            thread::sleep(Duration::from_secs(*seconds));
             qmp.plug_network(true).context("plugging the host's cable in")?;
+        }
+        Happening::MoveWithFault(fault) => {
+            let other = former().context("finding another node")?.shell(ROOT, "hostname")?;
+            return fail(machines, fault, pid, other.trim(), patience);
         }
         Happening::PowerOut | Happening::FormerPowerOut => {}
     }
-    let former = || machines.iter().find(|node| node.name != home.name && node.name != host.name);
     let out = match happening {
         Happening::PowerOut => Some(host),
         Happening::FormerPowerOut => Some(former().context("finding the node where it was")?),
-        Happening::DaemonEnds(_) | Happening::CableOut(_) => None,
+        Happening::DaemonEnds(_) | Happening::CableOut(_) | Happening::MoveWithFault(_) => None,
     };
     if let Some(out) = out {
         Qmp::connect(&out.folder).and_then(Qmp::cut_power).context("cutting a node's power")?;
@@ -102,6 +115,8 @@ fn agree(machines: &[Node], pid: &str, patience: Patience) -> Result<()> {
             let guest = node.processes()?.processes.iter().any(is_guest);
             let should = at.as_ref().is_some_and(|view| view.node == name.trim());
             ensure!(guest == should, "{} says {guest} to whether it runs there, home {should}", name.trim());
+            let departure = node.shell(ROOT, DEPARTURES)?;
+            ensure!(departure.trim().is_empty(), "{} still has a departure: {}", node.name, departure.trim());
             let left = node.shell(ROOT, LEFT)?;
             if at.is_none() && !left.trim().is_empty() {
                 bail!("something is left on {}: {}", node.name, left.trim());

@@ -159,7 +159,7 @@ fn moves(
     for happening in &case.then {
         let pattern = case.moved.first().context("finding what it happens to")?;
         let pid = find(home, pattern, patience, || running.is_finished())?;
-        happening::befall(machines, *happening, &pid, patience)?;
+        happening::befall(machines, happening, &pid, patience)?;
     }
     match &case.obstacle {
         Some(obstacle) => bail!("it moved, though `{obstacle}` should have kept it"),

@@ -14,8 +14,10 @@ pub enum ToCapsule {
     Restore,
     /// Let it run.
     Release,
-    /// Freeze it, and make its image: it may move on.
+    /// Freeze it: its image is made next.
     Depart,
+    /// The image is made: put what goes along beside it.
+    Pack,
     /// It does not move on: let it go on.
     Stay,
     /// It may live until then, by this node's clock.
@@ -48,9 +50,12 @@ pub enum FromCapsule {
     Runs,
     /// The process's memory is all there, and the image is not needed any more.
     Filled,
-    /// It stands still and its image is made, for it to move on.
+    /// It stands still, for it to move on.
     Departing,
-    /// It could not be made to stand still, or its image could not be made; it goes on here.
+    /// What goes along with the image is there.
+    Packed,
+    /// It could not be made to stand still, or what goes along could not be packed. It stands still, or not, until it is
+    /// told to stay.
     CannotDepart(String),
     /// It goes on here.
     Stays,

@@ -3,6 +3,7 @@
 use super::{FromProcess, Offer, SessionId, ToProcess};
 use crate::session::letter::{FromHome, FromHost, Letter};
 use crate::session::relay::Packet;
+use brant_types::migration::RoundRecord;
 use serde::{Deserialize, Serialize};
 
 /// How a connection between two daemons begins, by whoever has made it.
@@ -42,5 +43,23 @@ pub enum ToHome {
         cpu_micros: u64,
         /// Memory at this moment, KiB.
         memory_kib: u64,
+    },
+    /// How far one is that moves on from there.
+    Progress(Progress),
+}
+
+/// How far a departure is, for people to look at; nothing depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Progress {
+    /// So much memory was sent.
+    Round(RoundRecord),
+    /// From now on it stands still.
+    Freezing,
+    /// Its image is made.
+    Dumped,
+    /// The next node has the rest of its image.
+    Sent {
+        /// How large that was, bytes.
+        bytes: u64,
     },
 }

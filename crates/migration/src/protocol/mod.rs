@@ -20,7 +20,7 @@ mod process;
 pub use capsule::{FromCapsule, ToCapsule};
 pub use deputy::{FromDeputy, Hello, ToDeputy};
 pub use image::{ImageAnswer, ImagePart};
-pub use link::{Opening, ToHome, ToHost};
+pub use link::{Opening, Progress, ToHome, ToHost};
 pub use process::{FromProcess, ToProcess};
 
 use crate::stream::Stream;
@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The protocol's version; both ends must speak the same.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 /// The longest message, bytes.
 pub const MOST: usize = 1 << 20;
 /// How much of an image file goes into one message, bytes.

@@ -27,8 +27,11 @@ use std::time::Duration;
 const CAPSULE_INIT: &str = "/usr/lib/brant/capsule-init";
 /// How long it may take to prepare its namespaces and mounts.
 const PREPARATION: Duration = Duration::from_secs(30);
-/// How long one that was found may take to say how it stands; it may just be making an image.
+/// How long one that was found may take to say how it stands; it may just be packing what goes along.
 const FINDING: Duration = Duration::from_secs(20);
+
+/// Inside a capsule: where its image is made when it moves on.
+pub const DEPARTURE: &str = "/run/brant/departure";
 
 /// The group below the capsule's that only the guest's own processes are in.
 const WORK: &str = "work";
@@ -77,8 +80,14 @@ pub(super) struct Capsule {
     init: Option<Running>,
 }
 
-fn group_of(session: SessionId) -> Cgroup {
+/// All of a stay's capsule is below this group.
+pub(super) fn group_of(session: SessionId) -> Cgroup {
     Cgroup::at(crate::groups::capsules().join(session.to_string()))
+}
+
+/// Only the guest's own processes are in this one.
+pub(super) fn work_group_of(session: SessionId) -> Cgroup {
+    group_of(session).child(WORK)
 }
 
 impl Capsule {
@@ -96,7 +105,7 @@ impl Capsule {
                 tracing::warn!("limiting a capsule: {error:#}");
             }
         }
-        let work = Cgroup::create(group.path().join(WORK)).context("making a group for the process")?;
+        let work = Cgroup::create(work_group_of(session).path()).context("making a group for the process")?;
         let work = File::open(work.path()).context("opening the group for the process")?;
         let processes = File::options()
             .write(true)
@@ -191,9 +200,9 @@ impl Capsule {
         self.control.say_if_room(word);
     }
 
-    /// Processor time that everything in it has used so far.
+    /// Processor time that the guest has used so far, and CRIU when it restored it.
     pub(super) fn cpu_time(&self) -> Duration {
-        self.group.cpu_stat().map_or(Duration::ZERO, |stat| stat.usage)
+        self.group.child(WORK).cpu_stat().map_or(Duration::ZERO, |stat| stat.usage)
     }
 
     /// Memory of everything in it, KiB.
@@ -222,7 +231,7 @@ pub(super) fn end(session: SessionId) -> Result<()> {
     }
     group.kill().context("killing what is in a capsule")?;
     group.wait_empty(Duration::from_secs(10)).context("waiting for a capsule's end")?;
-    let work = group.child(WORK);
+    let work = work_group_of(session);
     if work.path().exists() {
         work.remove().context("removing the group of the process")?;
     }

@@ -1,23 +1,154 @@
-//! A guest moves on: its image goes straight to the next node.
+//! A guest moves on: its memory goes straight to the next node in rounds while it runs, and the rest of its image while
+//! it stands still. Each piece of work is done on a thread of its own, which the departure is lent to.
 
+use super::capsule;
 use super::place;
+use super::stay::Event;
+use crate::dump::{self, Image, Subject};
+use crate::fault::Place;
+use crate::history;
 use crate::node::Node;
-use crate::{image, link};
+use crate::{inspect, link};
 use anyhow::{Context, Result};
-use brant_migration::protocol::{ImagePart, Opening, SessionId};
+use brant_migration::protocol::{Offer, Opening, Progress, SessionId};
+use brant_migration::rounds::Round;
+use brant_types::migration::{Part, PastMove, RoundRecord};
 use brant_types::node::NodeId;
-use std::path::PathBuf;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
+use std::time::Instant;
 
-/// Sends everything that the capsule has put into the folder.
-pub(super) fn send(node: &Node, session: SessionId, next: SessionId, to: NodeId) -> Result<()> {
-    let secret = node.boot.secret.as_ref().context("sending an image without a cluster secret")?;
-    let to = node.by_id(to).context("finding the node that it goes to")?;
-    let mut link = link::connect(to.overlay, secret, Opening::Image(next), link::OPENING)?;
-    for entry in std::fs::read_dir(place::departure(session)).context("listing the image")? {
-        let path: PathBuf = entry.context("listing the image")?.path();
-        if path.is_file() && path.extension().is_none_or(|extension| extension != "log") {
-            image::send_file(&mut link, &path)?;
-        }
+/// One that leaves, what was made of it so far, and the way to where it goes. Dropped, nothing of it is left here.
+#[derive(Debug)]
+pub(super) struct Departure {
+    image: Image,
+    link: TcpStream,
+    /// What the capsule packs is there.
+    folder: PathBuf,
+    /// The name of the node that it goes to.
+    to: String,
+    sent: bool,
+    stay: Sender<Event>,
+    steps: Vec<(String, u64)>,
+    rounds: Vec<RoundRecord>,
+    bytes: u64,
+    last: Instant,
+}
+
+impl Departure {
+    /// Connects to the next node, and sends the process's memory while it runs.
+    ///
+    /// # Errors
+    /// The process runs on here; what may have come there is of no use.
+    pub(super) fn pre_copy(
+        node: &Node,
+        offer: &Offer,
+        (next, to): (SessionId, NodeId),
+        stay: Sender<Event>,
+    ) -> Result<Self> {
+        let last = Instant::now();
+        Place::Negotiated.pass()?;
+        let secret = node.boot.secret.as_ref().context("sending an image without a cluster secret")?;
+        let to = node.by_id(to).context("finding the node that it goes to")?;
+        let link = link::connect(to.overlay, secret, Opening::Image(next), link::OPENING);
+        let mut link = link.context("connecting to the node that it goes to")?;
+        let folder = place::departure(offer.session);
+        let (group, work) = (capsule::group_of(offer.session), capsule::work_group_of(offer.session));
+        let subject = Subject::in_capsule(offer.pid, group, &work, &folder)?;
+        let pid = subject.pid();
+        // One that a signal has stopped does not write to its memory any more.
+        let running_kib =
+            if inspect::is_stopped(pid) { 0 } else { inspect::resident_kib(&inspect::members(pid)) };
+        let mut image = Image::begin(subject).context("preparing its image")?;
+        let rounds = dump::pre_copy(&mut image, running_kib, &mut link);
+        let (rounds, steps) = (rounds.context("copying its memory while it runs")?, Vec::new());
+        let mut departure = Self {
+            image,
+            link,
+            folder,
+            to: to.name,
+            sent: false,
+            stay,
+            steps,
+            rounds: Vec::new(),
+            bytes: 0,
+            last,
+        };
+        rounds.iter().for_each(|round| departure.sent_round(round));
+        departure.step("precopied");
+        Place::Precopied.pass()?;
+        Ok(departure)
     }
-    image::send(&mut link, &ImagePart::Complete)
+
+    /// Sends the rest of its memory, now that it stands still, and makes the rest of its image.
+    ///
+    /// # Errors
+    /// The process stands still; what may have come there is of no use.
+    pub(super) fn dump(&mut self, work: &Path) -> Result<()> {
+        self.step("frozen");
+        Place::Frozen.pass()?;
+        let last = self.image.make(work, &mut self.link).context("making its image")?;
+        self.sent_round(&last);
+        Place::Dumped.pass()
+    }
+
+    /// Sends the rest of its image, and what the capsule has packed.
+    ///
+    /// # Errors
+    /// The process stands still; all of it may have come there nevertheless.
+    pub(super) fn send(&mut self) -> Result<()> {
+        self.step("dumped");
+        self.tell(Progress::Dumped);
+        let packed =
+            dump::send_files(&mut self.link, &self.folder, |_| true).context("sending what goes along")?;
+        let rest = self.image.send(&mut self.link).context("sending its image")?;
+        self.bytes += packed + rest;
+        self.step("sent");
+        self.sent = true;
+        self.tell(Progress::Sent { bytes: packed + rest });
+        Ok(())
+    }
+
+    /// Writes down that it has left, if it has.
+    pub(super) fn remember(self, offer: &Offer, here: &str) {
+        if !self.sent {
+            return;
+        }
+        let to = self.to;
+        tracing::info!(pid = offer.pid, home = %offer.home_name, %to, steps = ?self.steps, "a process has moved on");
+        history::add(&PastMove {
+            at: history::now(),
+            pid: offer.pid,
+            comm: offer.comm.clone(),
+            uid: offer.uid,
+            home: offer.home_name.clone(),
+            part: Part::Host,
+            from: Some(here.to_owned()),
+            to,
+            stayed: None,
+            frozen_ms: None,
+            bytes: Some(self.bytes),
+            steps: self.steps,
+            rounds: self.rounds,
+        });
+    }
+
+    fn sent_round(&mut self, round: &Round) {
+        let record = dump::record(round);
+        self.bytes += record.bytes;
+        self.rounds.push(record);
+        self.tell(Progress::Round(record));
+    }
+
+    fn step(&mut self, name: &str) {
+        let now = Instant::now();
+        let millis = u64::try_from((now - self.last).as_millis()).unwrap_or(u64::MAX);
+        self.steps.push((name.to_owned(), millis));
+        self.last = now;
+    }
+
+    fn tell(&self, progress: Progress) {
+        let _stay_is_over = self.stay.send(Event::Progress(progress));
+    }
 }

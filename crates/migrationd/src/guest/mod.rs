@@ -1,7 +1,7 @@
 //! The target's side: a process from another node comes, runs in a capsule, and ends or moves on.
 //!
 //! `stay` owns one process's stay, and its machine; `stays` finds it; `capsule`, `place` and `homes` are what a stay
-//! is made of; `image` and `flat` receive, `departure` sends.
+//! is made of; `image` and `flat` receive, `departure` sends (with [`crate::dump`]).
 //!
 //! A capsule outlives this daemon, and is found again by the next one. It never outlives its lease: when nothing is
 //! heard from home for that long, it ends.
@@ -37,7 +37,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 /// Goes on with the guests that an earlier daemon has left, and clears what has made no promise. Each is looked for on a
-/// thread of its own, for one that is just making an image takes its time to answer; none is said not to be here before
+/// thread of its own, for one that is just packing takes its time to answer; none is said not to be here before
 /// that is known.
 pub fn recover(daemon: &Daemon) {
     let mut found = place::found();

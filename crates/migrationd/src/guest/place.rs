@@ -57,11 +57,14 @@ pub(super) fn remove_image(session: SessionId) -> Result<()> {
     remove(&images(session))
 }
 
-/// Removes what was made for a departure.
+/// Removes what was made for a departure. The folder itself is mounted in the capsule.
 pub(super) fn clear_departure(session: SessionId) {
     for entry in std::fs::read_dir(departure(session)).into_iter().flatten().flatten() {
-        if let Err(error) = std::fs::remove_file(entry.path()) {
-            tracing::warn!(%error, path = %entry.path().display(), "removing a part of an image");
+        let path = entry.path();
+        let removed =
+            if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        if let Err(error) = removed {
+            tracing::warn!(%error, path = %path.display(), "removing a part of an image");
         }
     }
 }

@@ -3,20 +3,19 @@
 //!
 //! Whatever is said here changes nothing of who may run the process: that is the record's, and the keeper's.
 
-use super::dump::Image;
 use super::frozen::Frozen;
 use super::keeper::Event;
 use super::memory;
 use super::pipes::Pipes;
-use super::precopy;
 use super::takeover::{Redirected, Was};
+use crate::dump::{self, Image, Subject};
 use crate::fault::Place;
 use crate::inspect;
 use crate::link;
 use crate::node::Node;
 use anyhow::{Context, Result, bail};
 use brant_migration::obstacle::{Migratable, Obstacle};
-use brant_migration::protocol::Opening;
+use brant_migration::protocol::{Opening, SessionId};
 use brant_migration::rounds::Round;
 use brant_migration::session::home::{Saved, Stay, Work};
 use brant_migration::session::{Ticket, Why};
@@ -76,6 +75,8 @@ pub(super) struct Departure {
     pub(super) arguments: Vec<Vec<u8>>,
     pub(super) frozen: Option<Frozen>,
     pub(super) events: Sender<Event>,
+    /// The stay that its image is made for.
+    session: Option<SessionId>,
     image: Option<Image>,
     link: Option<TcpStream>,
     named_memory: Vec<String>,
@@ -126,6 +127,7 @@ impl Departure {
             arguments: Vec::new(),
             frozen,
             events,
+            session: None,
             image: None,
             link: None,
             named_memory: Vec::new(),
@@ -171,11 +173,13 @@ impl Departure {
         let to = self.node.by_id(stay.node).context("finding the target")?;
         let link = link::connect(to.overlay, secret, Opening::Image(stay.session), link::OPENING);
         let link = self.link.insert(link.context("connecting to the target")?);
-        let image = self.image.insert(Image::begin(stay.session).context("preparing its image")?);
+        let subject = Subject::at_home(self.pid, stay.session);
+        let image = self.image.insert(Image::begin(subject).context("preparing its image")?);
+        self.session = Some(stay.session);
         let offered = self.offered.as_ref().context("nothing was offered")?;
         // One that Ctrl-Z has stopped does not write to its memory any more.
         let running_kib = if offered.stopped { 0 } else { inspect::resident_kib(&offered.members) };
-        let rounds = precopy::run(image, self.pid, running_kib, link);
+        let rounds = dump::pre_copy(image, running_kib, link);
         for round in rounds.context("copying its memory while it runs")? {
             self.tell(Fact::Round(round));
         }
@@ -184,7 +188,7 @@ impl Departure {
 
     fn freeze(&mut self) -> Result<()> {
         let since = Instant::now();
-        let session = self.image.as_ref().context("no image was begun")?.session();
+        let session = self.session.context("no image was begun")?;
         self.frozen = Some(Frozen::freeze(self.pid, session).context("freezing it")?);
         Place::Frozen.pass()?;
         // Frozen, it cannot change any more: what it opened since it was looked at is seen now.
@@ -201,11 +205,9 @@ impl Departure {
     }
 
     fn dump(&mut self) -> Result<()> {
-        let pid = self.pid;
         let (image, link, frozen) = self.at_hand()?;
-        let start = Instant::now();
-        let last = image.make(pid, frozen.group(), link).context("making its image")?;
-        self.tell(Fact::Round(Round { pages: last.pages, bytes: last.bytes, took: start.elapsed() }));
+        let last = image.make(frozen.group(), link).context("making its image")?;
+        self.tell(Fact::Round(last));
         Place::Dumped.pass()
     }
 

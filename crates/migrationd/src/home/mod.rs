@@ -2,25 +2,19 @@
 //!
 //! `keeper` owns one process that moves or is away: its machine, its deputy, the links to its hosts and the record of
 //! it. `departure` is what is done to a process that leaves its place here, one piece of work after the other, and
-//! `precopy`, `frozen`, `dump`, `pages` and `takeover` are what it is made of.
+//! `frozen`, `memory`, `pipes`, `takeover` and [`crate::dump`] are what it is made of.
 
 mod departure;
-mod dump;
 mod frozen;
 mod journal;
 mod keeper;
 mod memory;
-mod moves;
-mod pages;
 mod pipes;
-mod precopy;
 mod recovery;
 mod takeover;
 
-pub use dump::remove_leftovers;
 pub(crate) use keeper::Event;
 pub use keeper::{listen_for_deputies, serve_deputies};
-pub use precopy::can_track_memory;
 pub use recovery::recover;
 
 use crate::guest::Stays;

@@ -145,6 +145,12 @@ pub fn started(pid: i32) -> Option<u64> {
     Stat::read(pid)?.field(22)
 }
 
+/// Its number in the innermost PID namespace that it is in; the same as ours for one that is not in a capsule.
+pub fn innermost_number(pid: i32) -> Option<i32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    numbers(&status, "NSpid").last().copied()?.try_into().ok()
+}
+
 /// Its parent.
 pub fn parent(pid: i32) -> Option<i32> {
     Stat::read(pid)?.field(4)?.try_into().ok()

@@ -1,13 +1,13 @@
-//! The process moves on: it is frozen, its image is made, and what lay in its pipes goes along.
+//! The process moves on: it is frozen, migrationd has its image made, and what lay in its pipes goes along.
 
-use crate::root;
 use crate::streams::Pipes;
 use anyhow::{Context, Result};
 use brant_migration::protocol::FromProcess;
 use brant_migration::session::relay;
 use brant_migration::stream::{StreamEvent, StreamId, StreamWord};
-use brant_migrationd::criu;
-use brant_migrationd::guest::capsule::WORK_GROUP;
+use brant_migrationd::criu::{self, Links};
+use brant_migrationd::dump;
+use brant_migrationd::guest::capsule::{DEPARTURE, WORK_GROUP};
 use brant_migrationd::streams::{Accounts, Streams};
 use brant_sys::cgroup::Cgroup;
 use serde::{Deserialize, Serialize};
@@ -79,9 +79,10 @@ impl Luggage {
     }
 }
 
-/// Processes that stand still in order to leave.
+/// What was taken from processes that leave.
 #[derive(Debug)]
 pub(crate) struct Departed {
+    links: Links,
     lay_in_pipes: Vec<(StreamId, Vec<u8>)>,
     on_the_way: Vec<(StreamId, Vec<u8>)>,
 }
@@ -95,6 +96,11 @@ fn work() -> Cgroup {
 pub(crate) fn processes() -> Result<File> {
     let path = work().path().join("cgroup.procs");
     File::options().write(true).open(path).context("opening the group of the process")
+}
+
+/// Their numbers, in here.
+pub(crate) fn members() -> Vec<i32> {
+    work().processes().unwrap_or_default()
 }
 
 /// Stops them.
@@ -114,28 +120,24 @@ pub(crate) fn thaw() -> Result<()> {
     work().thaw(SOON).context("thawing the process")
 }
 
-/// Makes the image of the frozen process and packs what it does not hold.
-pub(crate) fn dump(
-    pid: i32,
+/// Packs what the image of the frozen process does not hold. What fails is undone.
+pub(crate) fn pack(
     streams: &mut Streams,
     pipes: &Pipes,
     words: relay::End<FromProcess>,
     asked: Vec<(StreamId, u32)>,
     told: Told,
 ) -> Result<Departed> {
-    let folder = Path::new(root::DEPARTURE);
-    // The group by the number that CRIU knows it by: it inherits this descriptor.
-    let group = format!("/proc/self/fd/{WORK_GROUP}");
-    criu::dump(pid, folder, Path::new(&group)).run().map_err(|error| {
-        anyhow::Error::from(error).context(format!("CRIU says: {}", criu::errors(&folder.join("dump.log"))))
-    })?;
-    criu::cut_terminals_off(folder)?;
+    let folder = Path::new(DEPARTURE);
+    let links = criu::make_links(&folder.join(dump::FOLDER).join(dump::LAST))?;
     let accounts = streams.accounts();
-    let departed = Departed { lay_in_pipes: pipes.read_inward()?, on_the_way: streams.take_unwritten() };
-    if let Err(error) = criu::make_links(folder) {
-        departed.undo(streams, pipes)?;
-        return Err(error);
-    }
+    let departed = match pipes.read_inward() {
+        Ok(lay_in_pipes) => Departed { lay_in_pipes, on_the_way: streams.take_unwritten(), links },
+        Err(error) => {
+            links.remove();
+            return Err(error);
+        }
+    };
     let luggage = Luggage {
         words,
         pipes: pipes.inodes(),
@@ -161,7 +163,7 @@ pub(crate) fn dump(
 impl Departed {
     /// The process stays after all: its pipes get back what was taken out of them.
     pub(crate) fn undo(self, streams: &mut Streams, pipes: &Pipes) -> Result<()> {
-        criu::remove_links(Path::new(root::DEPARTURE));
+        self.links.remove();
         pipes.write_back(&self.lay_in_pipes)?;
         let words = self.on_the_way.into_iter();
         words

@@ -1,5 +1,6 @@
 //! The processes in the capsule: who they are, what they wait for, and how signals from home reach them.
 
+use crate::departure;
 use anyhow::{Context, Result};
 use brant_migrationd::inspect::threads;
 use brant_sys::process::{self, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU};
@@ -14,11 +15,20 @@ const READV: u64 = 19;
 /// System calls that wait for several: poll, select, epoll_wait, pselect6, ppoll, epoll_pwait, epoll_pwait2.
 const MANY: [u64; 7] = [7, 23, 232, 270, 271, 281, 441];
 
-/// The capsule's processes but for PID 1 and its own helpers.
+/// The process and what has come of it, but for our own helpers. CRIU is in here, too, while it dumps them.
 pub(crate) fn all(helpers: &[i32]) -> Vec<i32> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    numbers.filter(|pid| *pid != 1 && !helpers.contains(pid) && !is_zombie(*pid)).collect()
+    let members = departure::members().into_iter();
+    members.filter(|pid| !helpers.contains(pid) && !is_zombie(*pid)).collect()
+}
+
+/// Those of them that do not descend from this one any more: their parent has ended, and they were left to PID 1.
+pub(crate) fn orphans(all: &[i32], leader: i32) -> Vec<i32> {
+    let is_orphan = |pid: &&i32| **pid != leader && parent_of(**pid) == Some(1);
+    all.iter().filter(is_orphan).copied().collect()
+}
+
+fn parent_of(pid: i32) -> Option<i32> {
+    stat(pid)?.split(' ').nth(1)?.parse().ok()
 }
 
 /// Those of them that are in a process group.

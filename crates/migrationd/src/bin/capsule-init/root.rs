@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use brant_migration::protocol::NamedMemory;
-use brant_migrationd::guest::capsule::Setup;
+use brant_migrationd::guest::capsule::{DEPARTURE, Setup};
 use brant_sys::namespace::{bind, enter_root, loopback_up, make_device, make_mounts_private, mount};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -12,9 +12,6 @@ const DEVICES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 /// Inside the capsule: the process's image.
 pub(crate) const IMAGES: &str = "/run/brant/images";
-
-/// Inside the capsule: where its image is made when it moves on.
-pub(crate) const DEPARTURE: &str = "/run/brant/departure";
 
 /// Builds the root and enters it.
 pub(crate) fn enter(setup: &Setup) -> Result<()> {
@@ -112,7 +109,7 @@ fn run(run: &Path, setup: &Setup) -> Result<()> {
     let images = run.join("brant/images");
     std::fs::create_dir_all(&images).context("making the capsule's image folder")?;
     bind(Path::new(&setup.images), &images, false).context("binding the image")?;
-    let departure = run.join("brant/departure");
+    let departure = run.join(Path::new(DEPARTURE).strip_prefix("/run").unwrap_or(Path::new(DEPARTURE)));
     std::fs::create_dir_all(&departure).context("making the capsule's folder for departure")?;
     bind(Path::new(&setup.departure), &departure, false).context("binding the folder for departure")?;
     if let Some(cache) = cache {

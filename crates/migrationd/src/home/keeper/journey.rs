@@ -1,10 +1,9 @@
 //! One move, as it is remembered: what the time went into.
 
 use crate::history;
-use crate::home::{Stayed, Wish, precopy};
-use brant_migration::rounds::Round;
+use crate::home::{Stayed, Wish};
 use brant_migration::session::Why;
-use brant_types::migration::{MoveRecord, Part, PastMove, ProcessView};
+use brant_types::migration::{MoveRecord, Part, PastMove, ProcessView, RoundRecord};
 use std::time::Instant;
 
 /// A move under way, and who wants it.
@@ -15,7 +14,7 @@ pub(super) struct Journey {
     last: Instant,
     frozen: Option<Instant>,
     steps: Vec<(String, u64)>,
-    rounds: Vec<Round>,
+    rounds: Vec<RoundRecord>,
     bytes: u64,
     /// What keeps it here, where that is known better than the machine knows it.
     pub(super) stayed: Option<Stayed>,
@@ -48,7 +47,7 @@ impl Journey {
     }
 
     /// Memory was sent.
-    pub(super) fn round(&mut self, round: Round) {
+    pub(super) fn round(&mut self, round: RoundRecord) {
         self.bytes += round.bytes;
         self.rounds.push(round);
     }
@@ -72,7 +71,7 @@ impl Journey {
             frozen_ms: self.frozen.map_or(0, |frozen| millis(frozen.elapsed())),
             bytes: self.bytes,
             steps: self.steps,
-            rounds: self.rounds.iter().map(precopy::record).collect(),
+            rounds: self.rounds,
         };
         let _nobody_waits = answer.send(Ok(record.clone()));
         record
@@ -107,7 +106,7 @@ impl Journey {
             frozen_ms: self.frozen.map(|frozen| millis(frozen.elapsed())),
             bytes: Some(self.bytes),
             steps: self.steps.clone(),
-            rounds: self.rounds.iter().map(precopy::record).collect(),
+            rounds: self.rounds.clone(),
         });
     }
 }

@@ -17,8 +17,8 @@ use super::departure::{Fact, Outcome, Worker};
 use super::pipes::Pipes;
 use super::{Daemon, Stayed, Wish, new_session};
 use crate::clock::{self, TICK};
-use crate::inspect;
-use brant_migration::protocol::{Hello, Offer, SessionId, ToDeputy, ToHome, ToHost, ToProcess};
+use crate::{dump, inspect};
+use brant_migration::protocol::{Hello, Offer, Progress, SessionId, ToDeputy, ToHome, ToHost, ToProcess};
 use brant_migration::session::Ticket;
 use brant_migration::session::home::{self, Home, Record, Saved, Stay, Work};
 use brant_migration::session::letter::{Order, Standing, dismissal};
@@ -206,6 +206,11 @@ impl Keeper {
                     self.to_deputy(&ToDeputy::Packet(packet));
                 }
             }
+            Event::Host(session, ToHome::Progress(progress)) => {
+                if self.is_host(session) {
+                    self.note_progress(progress);
+                }
+            }
             Event::Host(session, ToHome::Used { cpu_micros, memory_kib }) => {
                 if self.is_host(session) {
                     self.offer.resident_kib = memory_kib;
@@ -269,18 +274,34 @@ impl Keeper {
 
     /// What a host's standing says of the move under way.
     fn note(&mut self, standing: &Standing, session: SessionId) {
-        let is_host = self.is_host(session);
+        if *standing == Standing::Held
+            && !self.is_host(session)
+            && let Some(journey) = &mut self.journey
+        {
+            journey.step("restored");
+        }
+    }
+
+    /// A host says how far one is that moves on from there.
+    fn note_progress(&mut self, progress: Progress) {
         let Some(journey) = &mut self.journey else { return };
-        match standing {
-            Standing::Handed(_) if is_host => journey.step("frozen, dumped and sent"),
-            Standing::Held if !is_host => journey.step("restored"),
-            _ => {}
+        match progress {
+            Progress::Round(round) => journey.round(round),
+            Progress::Freezing => {
+                journey.step("precopied");
+                journey.froze(Instant::now());
+            }
+            Progress::Dumped => journey.step("frozen and dumped"),
+            Progress::Sent { bytes } => {
+                journey.step("sent");
+                journey.rest(bytes);
+            }
         }
     }
 
     fn learn(&mut self, fact: Fact) {
         match (fact, &mut self.journey) {
-            (Fact::Round(round), Some(journey)) => journey.round(round),
+            (Fact::Round(round), Some(journey)) => journey.round(dump::record(&round)),
             (Fact::Rest(bytes), Some(journey)) => journey.rest(bytes),
             (Fact::Frozen { since, pending, stopped, pipes }, journey) => {
                 if let Some(journey) = journey {
@@ -335,7 +356,6 @@ impl Keeper {
     fn note_order(&mut self, order: Order) {
         if let (Order::Depart { .. }, Some(journey)) = (order, &mut self.journey) {
             journey.step("negotiated");
-            journey.froze(Instant::now());
         }
     }
 }

@@ -69,7 +69,6 @@ fn begin(setup: &Setup, way: &mut Option<Control>) -> Result<Capsule> {
         changes,
         criu,
         filler,
-        departs_when_filled: false,
         named_memory: setup.named_memory.clone(),
         stage: Stage::Restoring,
         end: None,

@@ -90,8 +90,7 @@ impl Capsule {
             Change::Exited(0) if matches!(self.stage, Stage::Running | Stage::Releasing) => {
                 self.filler = None;
                 restore::make_huge(self.pid);
-                self.control.say(&FromCapsule::Filled)?;
-                if std::mem::take(&mut self.departs_when_filled) { self.depart() } else { Ok(()) }
+                self.control.say(&FromCapsule::Filled)
             }
             // Nobody's memory is left to fill.
             _ if self.end.is_some() => {

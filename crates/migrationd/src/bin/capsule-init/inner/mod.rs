@@ -6,7 +6,7 @@
 //! Restoring ──CRIU's step──▶ Held ──Release──▶ Releasing ──CRIU ends──▶ Running ──all have ended──▶ Emptying ─▶ Over
 //!     └────────CRIU fails──────┴─────────────────┴─▶ Failed is said,     Depart│ ▲ Stay     the deputy knows all: (end)
 //!                                 everything here dies with PID 1             ▼ │
-//!                                                                       Departed
+//!                                                                 Frozen ──Pack──▶ Departed
 //! ```
 //!
 //! From every stage: when the lease is over, it ends, and with it all that is in here. A daemon that ends changes
@@ -56,6 +56,7 @@ enum Stage {
     Held,
     Releasing,
     Running,
+    Frozen,
     Departed(Departed),
     Emptying,
     Over,
@@ -81,7 +82,6 @@ struct Capsule {
     changes: SignalQueue,
     criu: Running,
     filler: Option<Running>,
-    departs_when_filled: bool,
     named_memory: Vec<NamedMemory>,
     stage: Stage,
     end: Option<End>,
@@ -142,7 +142,7 @@ impl Capsule {
         fds.extend(self.control.poll_fds());
         let control_end = fds.len();
         fds.extend(self.service.as_ref().map(|service| PollFd::new(service, PollFlags::IN)));
-        if self.words.has_room() && !matches!(self.stage, Stage::Departed(_)) {
+        if self.words.has_room() && !matches!(self.stage, Stage::Frozen | Stage::Departed(_)) {
             fds.extend(self.streams.poll_fds());
         }
         match poll(&mut fds, Some(&LOOK)) {
@@ -165,17 +165,15 @@ impl Capsule {
             Stage::Restoring => None,
             Stage::Held => Some(Found::Held),
             Stage::Releasing | Stage::Running | Stage::Emptying | Stage::Over => Some(Found::Runs),
-            Stage::Departed(_) => Some(Found::Frozen),
+            Stage::Frozen | Stage::Departed(_) => Some(Found::Frozen),
         };
         let filled = self.filler.is_none() && !matches!(self.stage, Stage::Restoring | Stage::Held);
-        // Whoever wanted it to leave is not there any more.
-        self.departs_when_filled = false;
         self.words.reattached();
         self.control.say(&FromCapsule::Here { found, until: self.lease.until(), filled })
     }
 
     fn serve_streams(&mut self) {
-        if self.words.has_room() && !matches!(self.stage, Stage::Departed(_)) {
+        if self.words.has_room() && !matches!(self.stage, Stage::Frozen | Stage::Departed(_)) {
             for word in self.streams.serve() {
                 self.words.say(FromProcess::Stream(word));
             }

@@ -20,6 +20,7 @@ impl Capsule {
         match word {
             ToCapsule::Release => self.release(),
             ToCapsule::Depart => self.depart(),
+            ToCapsule::Pack => self.pack(),
             ToCapsule::Stay => self.stay(),
             ToCapsule::Until(until) => {
                 self.lease = Lease::found(until.max(self.lease.until()));
@@ -98,48 +99,63 @@ impl Capsule {
         }
     }
 
-    /// Makes the process ready to leave; what fails is undone.
-    pub(super) fn depart(&mut self) -> Result<()> {
-        if self.filler.is_some() {
-            // Only memory that is all there can be dumped.
-            self.departs_when_filled = true;
-            return Ok(());
+    /// Has the process stand still, for its image to be made.
+    fn depart(&mut self) -> Result<()> {
+        let why = match (&self.stage, self.end, &self.filler) {
+            (Stage::Running, None, None) => None,
+            (Stage::Running, None, Some(_)) => Some("its memory is not all there yet"),
+            _ => Some("it is just ending"),
+        };
+        if let Some(why) = why {
+            return self.control.say(&FromCapsule::CannotDepart(why.to_owned()));
         }
-        if !matches!(self.stage, Stage::Running) || self.end.is_some() {
-            return self.control.say(&FromCapsule::CannotDepart("it is just ending".to_owned()));
+        if let Err(error) = departure::freeze() {
+            departure::thaw()?;
+            return self.control.say(&FromCapsule::CannotDepart(format!("{error:#}")));
         }
-        let dumped = departure::freeze().and_then(|()| {
-            for word in self.streams.drain() {
-                self.words.say(FromProcess::Stream(word));
-            }
-            self.tell_offsets();
-            let asked = self.on_demand.iter().map(OnDemand::owed).collect();
-            // What it is told next, it is told where it goes on.
-            let told = Told { stopped: self.is_stopped, ..self.told };
-            let words = self.words.for_the_image();
-            root::pack_named_memory(&self.named_memory)?;
-            departure::dump(self.pid, &mut self.streams, &self.pipes, words, asked, told)
-        });
-        match dumped {
+        // An image is of a process and its descendants; those that others of them have left behind would be lost.
+        if !members::orphans(&members::all(&self.helpers()), self.pid).is_empty() {
+            departure::thaw()?;
+            let why = "a process that it has started has cut itself loose and can only go on where it is";
+            return self.control.say(&FromCapsule::CannotDepart(why.to_owned()));
+        }
+        for word in self.streams.drain() {
+            self.words.say(FromProcess::Stream(word));
+        }
+        self.tell_offsets();
+        self.stage = Stage::Frozen;
+        self.control.say(&FromCapsule::Departing)
+    }
+
+    /// Its image is made: what that does not hold is put beside it.
+    fn pack(&mut self) -> Result<()> {
+        if !matches!(self.stage, Stage::Frozen) {
+            return self.control.say(&FromCapsule::CannotDepart("it does not stand still".to_owned()));
+        }
+        let asked = self.on_demand.iter().map(OnDemand::owed).collect();
+        // What it is told next, it is told where it goes on.
+        let told = Told { stopped: self.is_stopped, ..self.told };
+        let words = self.words.for_the_image();
+        let packed = root::pack_named_memory(&self.named_memory)
+            .and_then(|()| departure::pack(&mut self.streams, &self.pipes, words, asked, told));
+        match packed {
             Ok(departed) => {
                 self.stage = Stage::Departed(departed);
-                self.control.say(&FromCapsule::Departing)
+                self.control.say(&FromCapsule::Packed)
             }
-            Err(error) => {
-                departure::thaw()?;
-                self.control.say(&FromCapsule::CannotDepart(format!("{error:#}")))
-            }
+            Err(error) => self.control.say(&FromCapsule::CannotDepart(format!("{error:#}"))),
         }
     }
 
-    /// It does not leave after all; one that has not departed yet never will for that hop.
+    /// It does not leave after all.
     fn stay(&mut self) -> Result<()> {
-        self.departs_when_filled = false;
-        if let Stage::Departed(_) = &self.stage
-            && let Stage::Departed(departed) = std::mem::replace(&mut self.stage, Stage::Running)
-        {
-            departed.undo(&mut self.streams, &self.pipes)?;
-            departure::thaw()?;
+        match std::mem::replace(&mut self.stage, Stage::Running) {
+            Stage::Frozen => departure::thaw()?,
+            Stage::Departed(departed) => {
+                departed.undo(&mut self.streams, &self.pipes)?;
+                departure::thaw()?;
+            }
+            other => self.stage = other,
         }
         self.control.say(&FromCapsule::Stays)
     }

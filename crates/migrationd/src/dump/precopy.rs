@@ -1,7 +1,7 @@
 //! Copying a process's memory while it runs, so that little is left to send while it stands still.
 
-use super::dump::Image;
-use crate::{image, wire};
+use super::Image;
+use crate::wire;
 use anyhow::{Context, Result, bail};
 use brant_migration::pagemap::PAGE;
 use brant_migration::protocol::{ImageAnswer, ImagePart};
@@ -32,12 +32,8 @@ pub fn can_track_memory() -> bool {
 
 /// Sends rounds until [`rounds::next`] says that it is time to stop the process. It runs on throughout, but for the
 /// moment in which CRIU notes which pages there are.
-pub(super) fn run(
-    dumps: &mut Image,
-    pid: i32,
-    resident_kib: u64,
-    link: &mut TcpStream,
-) -> Result<Vec<Round>> {
+pub(crate) fn run(image: &mut Image, resident_kib: u64, link: &mut TcpStream) -> Result<Vec<Round>> {
+    let pid = image.of.pid();
     let (mut all, mut done) = (Vec::new(), Vec::new());
     let mut restarts = 0;
     if !can_track_memory() {
@@ -52,15 +48,15 @@ pub(super) fn run(
             }
             Next::Round => {
                 let start = Instant::now();
-                let streamed = dumps.pre_dump(pid, link)?;
-                image::send(link, &ImagePart::RoundOver)?;
+                let streamed = image.pre_dump(link)?;
+                crate::image::send(link, &ImagePart::RoundOver)?;
                 let missing = wait_merged(link)?;
                 let round = Round { pages: streamed.pages, bytes: streamed.bytes, took: start.elapsed() };
                 all.push(round);
                 done.push(round);
                 if missing > 0 {
                     tracing::debug!(pid, missing, "pages are missing");
-                    dumps.start_over(pid);
+                    image.start_over();
                     done.clear();
                     restarts += 1;
                 }
@@ -81,7 +77,7 @@ fn wait_merged(link: &mut TcpStream) -> Result<u64> {
 }
 
 /// A round as it is remembered.
-pub(super) fn record(round: &Round) -> RoundRecord {
+pub(crate) fn record(round: &Round) -> RoundRecord {
     let ms = u64::try_from(round.took.as_millis()).unwrap_or(u64::MAX);
     RoundRecord { pages: round.pages, bytes: round.bytes, ms }
 }

@@ -2,22 +2,27 @@
 //!
 //! The machine and its states are drawn in [`brant_migration::session::host`].
 
+mod begin;
+mod perform;
+
+pub(super) use begin::{begin, find};
+
 use super::arrival::Arrival;
 use super::capsule::Capsule;
+use super::departure::Departure;
 use super::meter::Meter;
-use super::{departure, place, work};
+use super::place;
 use crate::clock::{self, TICK};
 use crate::fault::Place;
 use crate::home::Daemon;
 use crate::outlet::Outlet;
 use anyhow::Result;
-use brant_migration::protocol::{FromCapsule, Offer, SessionId, ToCapsule, ToHome, ToHost};
+use brant_migration::protocol::{FromCapsule, Offer, Progress, ToCapsule, ToHome, ToHost};
 use brant_migration::session::host::{self, Action, Host, Work};
-use brant_migration::session::letter::{FromHome, Letter};
 use brant_migration::session::{Ticket, Why};
 use brant_types::migration::ProcessState;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -38,6 +43,10 @@ pub(super) enum Event {
     Prepared(Ticket, Result<Capsule, Why>),
     /// Another piece of work is done, or cannot be.
     Worked(Ticket, Result<(), Why>),
+    /// The departure has come so far.
+    Progress(Progress),
+    /// It was lent to a piece of work, which is done, or cannot be.
+    Departure(Ticket, Work, Box<Departure>, Result<(), Why>),
 }
 
 /// The owner of a stay.
@@ -52,6 +61,9 @@ struct Stay {
     preparing: Option<JoinHandle<()>>,
     meter: Option<Meter>,
     arrival: Arrival,
+    /// Whether its memory is all there: before that it cannot leave.
+    filled: bool,
+    departure: Option<Box<Departure>>,
     /// Whether the capsule had ended before it was known to stand.
     gone_early: bool,
     /// What the capsule has said of its end.
@@ -59,91 +71,6 @@ struct Stay {
     events: Receiver<Event>,
     inbox: Sender<Event>,
     over: bool,
-}
-
-/// Begins a stay that home asks for, on a thread of its own.
-pub(super) fn begin(daemon: &Daemon, letter: Letter<FromHome>, offer: Offer, link: Arc<Outlet>) {
-    let session = offer.session;
-    let (inbox, events) = channel();
-    if !daemon.stays.begin(session, inbox.clone()) {
-        // Somebody else was quicker: it is the same request, come twice.
-        daemon.stays.tell(session, Event::Word(ToHost::Letter(letter)));
-        return;
-    }
-    let daemon = daemon.clone();
-    let run = move || {
-        let mut out = Vec::new();
-        let settings = clock::settings(offer.lease);
-        let host = Host::asked(clock::now(), letter, clock::incarnation(), settings, &mut out);
-        Stay {
-            daemon,
-            offer,
-            host,
-            link: Some(link),
-            capsule: None,
-            awaited: None,
-            preparing: None,
-            meter: None,
-            arrival: Arrival::begin(),
-            gone_early: false,
-            last_word: Why::CapsuleEnded,
-            events,
-            inbox,
-            over: false,
-        }
-        .live(out);
-    };
-    start(session, run);
-}
-
-/// Goes on with a stay that an earlier daemon has left, until it is over.
-///
-/// # Errors
-/// When there is no capsule that has promised anything; what there is has to be cleared.
-pub(super) fn find(
-    daemon: &Daemon,
-    session: SessionId,
-    offer: Offer,
-    inbox: Sender<Event>,
-    events: Receiver<Event>,
-) -> Result<()> {
-    let (capsule, found, lease, filled) = Capsule::find(session, &inbox)?;
-    if filled {
-        place::remove_image(session)?;
-    }
-    let daemon = daemon.clone();
-    tracing::warn!(%session, ?found, comm = %offer.comm, "going on with a guest that an earlier daemon has left");
-    let mut out = Vec::new();
-    let settings = clock::settings(offer.lease);
-    let me = clock::incarnation();
-    let host = Host::recover(clock::now(), session, found, lease, me, settings, &mut out);
-    let meter = (found != host::Found::Held).then(Meter::go_on);
-    daemon.registry.begin(session, super::shown(&daemon, &offer), Vec::new());
-    let capsule = Some(capsule);
-    Stay {
-        daemon,
-        offer,
-        host,
-        link: None,
-        capsule,
-        awaited: None,
-        preparing: None,
-        meter,
-        arrival: Arrival::begin(),
-        gone_early: false,
-        last_word: Why::CapsuleEnded,
-        events,
-        inbox,
-        over: false,
-    }
-    .live(out);
-    Ok(())
-}
-
-fn start(session: SessionId, run: impl FnOnce() + Send + 'static) {
-    if let Err(error) = std::thread::Builder::new().name("stay".to_owned()).spawn(run) {
-        tracing::error!(%error, %session, "starting a thread for a stay");
-    }
 }
 
 impl Stay {
@@ -199,6 +126,15 @@ impl Stay {
             Event::Image(Err(why)) => self.tell(host::Event::ImageLost(why)),
             Event::Prepared(ticket, prepared) => self.prepared(ticket, prepared),
             Event::Worked(ticket, outcome) => self.worked(ticket, outcome),
+            Event::Progress(progress) => self.tell_progress(progress),
+            Event::Departure(ticket, work, departure, outcome) => {
+                self.departure = Some(departure);
+                match (work, outcome) {
+                    // What only the capsule knows goes along.
+                    (Work::Dump, Ok(())) => self.ask_capsule(ticket, work, &ToCapsule::Pack),
+                    (_, outcome) => self.worked(ticket, outcome),
+                }
+            }
         }
     }
 
@@ -258,10 +194,24 @@ impl Stay {
                 if let Err(error) = place::remove_image(self.offer.session) {
                     tracing::warn!("removing an image that has done its work: {error:#}");
                 }
+                self.filled = true;
+                if let Some((ticket, Work::PreCopy { next, to })) = self.awaited {
+                    self.awaited = None;
+                    self.pre_copy(ticket, next, to);
+                }
             }
             FromCapsule::Departing => self.capsule_worked(Work::Freeze, Ok(())),
-            FromCapsule::CannotDepart(why) => self.capsule_worked(Work::Freeze, Err(Why::Failed(why))),
-            FromCapsule::Stays => self.capsule_worked(Work::Thaw, Ok(())),
+            FromCapsule::Packed => self.capsule_worked(Work::Dump, Ok(())),
+            FromCapsule::CannotDepart(why) => {
+                if let Some((ticket, _)) = self.awaited.take() {
+                    self.worked(ticket, Err(Why::Failed(why)));
+                }
+            }
+            FromCapsule::Stays => {
+                self.departure = None;
+                place::clear_departure(self.offer.session);
+                self.capsule_worked(Work::Thaw, Ok(()));
+            }
             FromCapsule::Over => self.last_word = Why::Over,
             FromCapsule::Failed(why) => {
                 tracing::warn!(%why, comm = %self.offer.comm, "a guest's capsule has failed");
@@ -294,91 +244,16 @@ impl Stay {
         self.perform(out);
     }
 
-    fn perform(&mut self, actions: Vec<Action>) {
-        for action in actions {
-            match action {
-                Action::Send(letter) => {
-                    if let Some(link) = &self.link {
-                        link.say_if_room(&ToHome::Letter(letter));
-                    }
-                }
-                Action::Do(ticket, work) => self.begin_work(ticket, work),
-                Action::Prolong(until) => {
-                    if let Some(capsule) = &self.capsule {
-                        capsule.say(&ToCapsule::Until(until));
-                    }
-                }
-                Action::Forget => self.over = true,
-            }
-        }
-    }
-
-    fn begin_work(&mut self, ticket: Ticket, work: Work) {
-        tracing::debug!(session = %self.offer.session, ?work, "at work");
-        match work {
-            Work::Prepare => {
-                let (daemon, offer, inbox) = (self.daemon.clone(), self.offer.clone(), self.inbox.clone());
-                self.awaited = Some((ticket, work));
-                self.preparing = self
-                    .apart(ticket, move || Event::Prepared(ticket, work::prepare(&daemon, &offer, &inbox)));
-            }
-            Work::Restore => self.ask_capsule(ticket, work, &ToCapsule::Restore),
-            Work::Release => self.ask_capsule(ticket, work, &ToCapsule::Release),
-            Work::Freeze => self.ask_capsule(ticket, work, &ToCapsule::Depart),
-            Work::Thaw => {
-                place::clear_departure(self.offer.session);
-                self.ask_capsule(ticket, work, &ToCapsule::Stay);
-            }
-            // What moves on is dumped as a whole while it stands still, at once with the freeze.
-            Work::PreCopy { .. } | Work::Dump => self.later(Event::Worked(ticket, Ok(()))),
-            Work::SendImage { next, to } => {
-                let (node, session) = (self.daemon.node.clone(), self.offer.session);
-                self.apart(ticket, move || {
-                    let sent = departure::send(&node, session, next, to);
-                    Event::Worked(ticket, sent.map_err(failed))
-                });
-            }
-            Work::Clear => {
-                self.awaited = None;
-                self.meter = None;
-                let (daemon, offer, capsule) = (self.daemon.clone(), self.offer.clone(), self.capsule.take());
-                let preparing = self.preparing.take();
-                self.apart(ticket, move || {
-                    // What is still being made would else be left.
-                    let _panicked = preparing.map(JoinHandle::join);
-                    Event::Worked(ticket, work::clear(&daemon, &offer, capsule).map_err(failed))
-                });
-            }
-        }
-    }
-
-    fn ask_capsule(&mut self, ticket: Ticket, work: Work, word: &ToCapsule) {
-        match &self.capsule {
-            Some(capsule) => {
-                capsule.say(word);
-                self.awaited = Some((ticket, work));
-            }
-            None => self.later(Event::Worked(ticket, Err(Why::CapsuleEnded))),
-        }
-    }
-
-    /// Does something long on a thread of its own.
-    fn apart(&self, ticket: Ticket, work: impl FnOnce() -> Event + Send + 'static) -> Option<JoinHandle<()>> {
-        let inbox = self.inbox.clone();
-        let spawned = std::thread::Builder::new().name("stay's work".to_owned()).spawn(move || {
-            let _stay_is_over = inbox.send(work());
-        });
-        spawned.map_err(|error| self.later(Event::Worked(ticket, Err(failed(error.into()))))).ok()
-    }
-
-    fn later(&self, event: Event) {
-        let _held_here = self.inbox.send(event);
-    }
-
     /// From home to the capsule, while a process runs there.
     fn hand_on(&self, word: &ToCapsule) {
         if let Some(capsule) = self.capsule.as_ref().filter(|_| self.host.is_running()) {
             capsule.hand_on(word);
+        }
+    }
+
+    fn tell_progress(&self, progress: Progress) {
+        if let Some(link) = &self.link {
+            link.say_if_room(&ToHome::Progress(progress));
         }
     }
 
