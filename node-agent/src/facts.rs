@@ -6,7 +6,7 @@ use brant_types::boot::{BOOT_FACTS, BootFacts};
 use brant_types::meminfo;
 use brant_types::node::{NodeFacts, NodeId};
 use brant_types::ports;
-use sha2::{Digest, Sha256};
+use brant_types::processor::Features;
 use std::time::{Duration, Instant};
 
 /// Reads what `init` handed over.
@@ -36,17 +36,8 @@ pub(crate) fn gather(boot: &BootFacts, key: &OverlayKey) -> Result<NodeFacts> {
         memory_kib: meminfo::field(&meminfo, "MemTotal").unwrap_or(0),
         speed: speed(),
         image_id: boot.image_id.clone(),
-        cpu: cpu_digest(&cpuinfo),
+        cpu: Features::of_cpuinfo(&cpuinfo),
     })
-}
-
-/// A digest of the first processor's feature words, in their sorted order.
-fn cpu_digest(cpuinfo: &str) -> String {
-    let line = cpuinfo.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
-    let mut flags: Vec<&str> = line.split(':').nth(1).unwrap_or_default().split_ascii_whitespace().collect();
-    flags.sort_unstable();
-    let digest = Sha256::digest(flags.join(" ").as_bytes());
-    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Thousands of rounds a second of a loop of dependent integer work; the best of several short runs, so that other
@@ -67,15 +58,4 @@ fn speed() -> u32 {
         })
         .min();
     best.map_or(0, |time| (f64::from(ROUNDS) / time.as_secs_f64() / 1000.0) as u32)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn feature_digests_ignore_order() {
-        assert_eq!(cpu_digest("flags\t: a b c"), cpu_digest("flags\t: c a b"));
-        assert_ne!(cpu_digest("flags\t: a b c"), cpu_digest("flags\t: a b"));
-    }
 }

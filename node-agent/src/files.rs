@@ -45,6 +45,7 @@ fn replace(path: &Path, text: &str) -> Result<()> {
 mod tests {
     use super::*;
     use brant_types::node::{ClusterId, NodeFacts, WireGuardKey};
+    use brant_types::processor::Features;
 
     #[test]
     fn every_node_has_a_line_with_both_names() {
@@ -58,7 +59,7 @@ mod tests {
             memory_kib: 1,
             speed: 1,
             image_id: String::new(),
-            cpu: String::new(),
+            cpu: Features::default(),
         };
         let config = ClusterConfig::of("x", ClusterId([1; 8]), [&facts]);
         let line = format!("{} quiet-heron quiet-heron.brant\n", config.nodes[0].overlay);

@@ -16,11 +16,43 @@ struct Part {
 const BRANT_IMAGE: &str = "target/release/brant-image";
 
 /// All parts, in their order: each needs only what those before it have made.
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 13] = [
     Part { name: "every-change", command: &["ci/test"] },
     Part { name: "boots", command: &[BRANT_IMAGE, "boots"] },
     Part { name: "transparency", command: &[BRANT_IMAGE, "prove", "ci/workloads/transparency.toml"] },
     Part { name: "faults", command: &[BRANT_IMAGE, "prove", "ci/workloads/faults.toml"] },
+    Part {
+        name: "processors-with-more",
+        command: &[
+            BRANT_IMAGE,
+            "prove",
+            "ci/workloads/processors.toml",
+            "--nodes",
+            "2",
+            "--cpu",
+            "qemu64",
+            "--cpu",
+            "qemu64,+ssse3",
+            "--only",
+            "to-one-that-can-do-more-and-home",
+        ],
+    },
+    Part {
+        name: "processors-with-less",
+        command: &[
+            BRANT_IMAGE,
+            "prove",
+            "ci/workloads/processors.toml",
+            "--nodes",
+            "2",
+            "--cpu",
+            "qemu64,+ssse3",
+            "--cpu",
+            "qemu64",
+            "--only",
+            "not-to-one-that-can-do-less",
+        ],
+    },
     Part {
         name: "transparency-uefi",
         command: &[
@@ -70,8 +102,8 @@ const PARTS: [Part; 11] = [
 /// Arguments of `test full`.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Only these parts: every-change, boots, transparency, faults, transparency-uefi, standard-image, boots-standard,
-    /// transparency-systemd, fuzz, corpus-image, corpus.
+    /// Only these parts: every-change, boots, transparency, faults, processors-with-more, processors-with-less,
+    /// transparency-uefi, standard-image, boots-standard, transparency-systemd, fuzz, corpus-image, corpus.
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<String>,
 }

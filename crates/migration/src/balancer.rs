@@ -118,7 +118,7 @@ fn fits(home: &NodeView, node: &NodeView, candidate: &Candidate) -> bool {
     !node.me
         && node.state == NodeState::Alive
         && node.image_id == home.image_id
-        && node.cpu == home.cpu
+        && node.cpu.include(home.cpu)
         && room
 }
 
@@ -135,6 +135,7 @@ fn cost(home: &NodeView, node: &NodeView, runnable_milli: u64) -> u64 {
 mod tests {
     use super::*;
     use brant_types::agent::{Dropped, Load};
+    use brant_types::processor::Features;
 
     fn node(n: u8, me: bool, runnable: u32) -> NodeView {
         NodeView {
@@ -147,7 +148,7 @@ mod tests {
             memory_kib: 1 << 20,
             speed: 100_000,
             image_id: "i".to_owned(),
-            cpu: "c".to_owned(),
+            cpu: Features::of_cpuinfo("flags: sse2"),
             load: Some(Load { runnable_milli: runnable * 1000, memory_free_kib: 1 << 19 }),
         }
     }
@@ -214,7 +215,7 @@ mod tests {
         for spoil in [
             |node: &mut NodeView| node.state = NodeState::Down,
             |node: &mut NodeView| node.image_id = "other".to_owned(),
-            |node: &mut NodeView| node.cpu = "other".to_owned(),
+            |node: &mut NodeView| node.cpu = Features::default(),
             |node: &mut NodeView| node.load = Some(Load { runnable_milli: 0, memory_free_kib: 10_000 }),
             |node: &mut NodeView| node.load = None,
         ] {

@@ -90,7 +90,7 @@ fn could_move(daemon: &Daemon, pid: i32) -> Result<Migratable, Obstacle> {
     let takes = |other: &NodeView| {
         !other.me
             && other.state == NodeState::Alive
-            && me.is_some_and(|me| other.cpu == me.cpu && other.image_id == me.image_id)
+            && me.is_some_and(|me| other.cpu.include(me.cpu) && other.image_id == me.image_id)
     };
     if view.nodes.iter().any(takes) { Ok(migratable) } else { Err(Obstacle::NoNode) }
 }

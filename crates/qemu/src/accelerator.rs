@@ -38,12 +38,14 @@ impl Accelerator {
         if virtualises && kvm_opens { Self::Kvm } else { Self::Tcg }
     }
 
-    /// QEMU's arguments. Under translation a plain model is faster: vector code is dear to emulate.
-    pub(crate) fn arguments(self) -> [&'static str; 4] {
-        match self {
-            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            Self::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "qemu64"],
-        }
+    /// QEMU's arguments, for a processor of this model, or the usual one. Under translation a plain model is faster:
+    /// vector code is dear to emulate.
+    pub(crate) fn arguments(self, model: Option<&str>) -> [&str; 4] {
+        let (accelerator, usual) = match self {
+            Self::Kvm => ("kvm", "host"),
+            Self::Tcg => ("tcg,thread=multi", "qemu64"),
+        };
+        ["-accel", accelerator, "-cpu", model.unwrap_or(usual)]
     }
 
     /// How many times longer things may take than on a PC of today.

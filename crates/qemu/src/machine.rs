@@ -68,6 +68,8 @@ pub struct Machine {
     pub accelerator: Accelerator,
     /// Its virtual processors.
     pub cpus: u32,
+    /// Their model, in QEMU's words, where it is to be another than usual.
+    pub cpu_model: Option<String>,
     /// Its memory in MiB.
     pub memory_mib: u32,
     /// What starts it.
@@ -100,7 +102,7 @@ impl Machine {
         if secure {
             arguments.add(["-global", "driver=cfi.pflash01,property=secure,value=on"]);
         }
-        arguments.add(self.accelerator.arguments());
+        arguments.add(self.accelerator.arguments(self.cpu_model.as_deref()));
         arguments.add(["-smp", &self.cpus.to_string(), "-m", &format!("{}M", self.memory_mib)]);
         self.add_firmware(&mut arguments);
         self.add_drive(&mut arguments);
@@ -191,6 +193,7 @@ mod tests {
             name: "test-node1".to_owned(),
             accelerator: Accelerator::Tcg,
             cpus: 1,
+            cpu_model: None,
             memory_mib: 1024,
             firmware: Firmware::Bios,
             drive: Drive::Cdrom,

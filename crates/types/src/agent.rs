@@ -1,6 +1,7 @@
 //! What `node-agent` tells on its socket: one JSON object a line.
 
 use crate::node::NodeId;
+use crate::processor::Features;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv6Addr;
 
@@ -69,8 +70,8 @@ pub struct NodeView {
     pub speed: u32,
     /// What its image was built from.
     pub image_id: String,
-    /// A digest of its processor's features.
-    pub cpu: String,
+    /// Its processor's features.
+    pub cpu: Features,
     /// Its last known load, if any was heard.
     pub load: Option<Load>,
 }

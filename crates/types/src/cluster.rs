@@ -1,6 +1,7 @@
 //! The shared cluster configuration, `/etc/brant/cluster.toml`: the same bytes on every node that agrees.
 
 use crate::node::{ClusterId, NodeFacts, NodeId};
+use crate::processor::Features;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -42,8 +43,8 @@ pub struct NodeEntry {
     pub speed: u32,
     /// What its image was built from.
     pub image_id: String,
-    /// A digest of its processor's features.
-    pub cpu: String,
+    /// Its processor's features.
+    pub cpu: Features,
 }
 
 impl ClusterConfig {
@@ -72,7 +73,7 @@ impl ClusterConfig {
                     memory_kib: node.memory_kib,
                     speed: node.speed,
                     image_id: node.image_id.clone(),
-                    cpu: node.cpu.clone(),
+                    cpu: node.cpu,
                 }
             })
             .collect();
@@ -116,7 +117,7 @@ mod tests {
             memory_kib: 1 << 20,
             speed: 1000,
             image_id: "i".to_owned(),
-            cpu: "c".to_owned(),
+            cpu: Features::default(),
         }
     }
 

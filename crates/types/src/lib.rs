@@ -9,5 +9,6 @@ pub mod meminfo;
 pub mod migration;
 pub mod node;
 pub mod ports;
+pub mod processor;
 pub mod secret;
 pub mod site;

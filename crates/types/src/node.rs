@@ -1,5 +1,6 @@
 //! Who a node is: its id, its addresses on the overlay, and what it says of itself.
 
+use crate::processor::Features;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -185,8 +186,8 @@ pub struct NodeFacts {
     pub speed: u32,
     /// What the image was built from.
     pub image_id: String,
-    /// A digest of the processor's features, as programs see them.
-    pub cpu: String,
+    /// The processor's features, as programs see them.
+    pub cpu: Features,
 }
 
 /// Whether a text may be a node's name: one RFC 1123 label, in lower case.

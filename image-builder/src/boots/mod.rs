@@ -112,6 +112,7 @@ fn start(args: &BootsArgs, workspace: &Workspace, iso: &Path, way: &Way) -> Resu
         boot: way.boot,
         memory: way.memory.unwrap_or(MEMORY),
         cpus: 1,
+        cpu_models: Vec::new(),
         spare_network: way.twist == Twist::SpareNetwork,
         ovmf_dir: None,
     };

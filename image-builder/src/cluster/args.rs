@@ -67,6 +67,10 @@ pub(crate) struct MachineArgs {
     /// Virtual processors of each machine.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub cpus: u32,
+    /// The processor of a machine, as QEMU names it (`-cpu`); given several times, the machines take them in turn
+    /// [default: the host's own, or `qemu64` without virtualisation].
+    #[arg(long = "cpu", value_name = "MODEL")]
+    pub cpu_models: Vec<String>,
     /// Whether each has a second network card without a cable.
     #[arg(skip)]
     pub spare_network: bool,

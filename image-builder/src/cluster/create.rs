@@ -75,7 +75,12 @@ pub(crate) fn plan(args: &CreateArgs) -> Result<Plan> {
         cpus: machines.cpus,
         spare_network: machines.spare_network,
         nodes: NodeName::first(machines.nodes)
-            .map(|name| PlannedNode { name, mac: mac(segment, name) })
+            .enumerate()
+            .map(|(number, name)| {
+                let models = &machines.cpu_models;
+                let cpu_model = (!models.is_empty()).then(|| models[number % models.len()].clone());
+                PlannedNode { name, mac: mac(segment, name), cpu_model }
+            })
             .collect(),
     })
 }

@@ -64,6 +64,9 @@ pub(crate) struct PlannedNode {
     pub name: NodeName,
     /// Its hardware address.
     pub mac: String,
+    /// Its processor, in QEMU's words, where it is to be another than usual.
+    #[serde(default)]
+    pub cpu_model: Option<String>,
 }
 
 impl Plan {
@@ -91,6 +94,7 @@ impl Plan {
             image: self.iso.clone(),
             segment: self.segment,
             mac: node.mac.clone(),
+            cpu_model: node.cpu_model.clone(),
             spare_network: self.spare_network,
         }
     }

@@ -31,7 +31,7 @@ impl Membership {
                 memory_kib: facts.memory_kib,
                 speed: facts.speed,
                 image_id: facts.image_id.clone(),
-                cpu: facts.cpu.clone(),
+                cpu: facts.cpu,
                 load: self.loads.get(&facts.id).map(|news| {
                     let mut load = news.load;
                     if facts.id == self.me.id {

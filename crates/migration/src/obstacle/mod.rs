@@ -215,7 +215,7 @@ pub enum Obstacle {
     #[error("it uses a semaphore with a name, or other memory of this kind (`{0}`)")]
     Renamed(String),
     /// No other node could run it.
-    #[error("no other node has the same processor features and was booted from the same image")]
+    #[error("no other node was booted from the same image and has all features of this node's processor")]
     NoNode,
     /// Something unknown.
     #[error("descriptor {number} is `{what}`, which cannot move")]
@@ -292,7 +292,9 @@ impl Obstacle {
             Self::Folder(_) => Some("start it from a folder under /home or /tmp"),
             Self::Locks => Some("try again when it has released the lock"),
             Self::IoUring(_) => Some("many programs have an option to do without io_uring"),
-            Self::NoNode => Some("`brant nodes` lists them; boot PCs of one kind from one medium"),
+            Self::NoNode => Some(
+                "`brant nodes` lists them; boot all from one medium, and start work where the processor is the plainest",
+            ),
             Self::Socket { .. } => Some("it can move once it has closed its connections"),
             _ => None,
         }

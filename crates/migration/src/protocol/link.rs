@@ -43,6 +43,8 @@ pub enum ToHome {
         cpu_micros: u64,
         /// Memory at this moment, KiB.
         memory_kib: u64,
+        /// Whether code has come into it here that may use what the processor here has, and others have not.
+        new_code: bool,
     },
     /// How far one is that moves on from there.
     Progress(Progress),

@@ -25,6 +25,7 @@ pub use process::{FromProcess, ToProcess};
 
 use crate::stream::Stream;
 use brant_types::node::NodeId;
+use brant_types::processor::Features;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -76,8 +77,8 @@ pub struct Offer {
     pub home_name: String,
     /// What the home node's image was built from.
     pub image_id: String,
-    /// A digest of the home node's processor features.
-    pub cpu: String,
+    /// The processor features that it may rely on: the home node's, and those of nodes where it has started programs.
+    pub cpu: Features,
     /// Whether nothing under `/usr` was changed on the home node.
     pub usr_untouched: bool,
     /// Resident memory, KiB.
@@ -147,9 +148,12 @@ pub enum Refusal {
     /// Another image.
     #[error("it was booted from another image")]
     Image,
-    /// Other processor features.
-    #[error("its processor has other features")]
-    Processor,
+    /// Fewer processor features.
+    #[error("its processor lacks what the process may use: {}", .missing.join(" "))]
+    Processor {
+        /// What it lacks, in the words of `/proc/cpuinfo`.
+        missing: Vec<String>,
+    },
     /// Too little memory.
     #[error("it has {free_kib} KiB of memory free, and {needed_kib} KiB are needed")]
     Memory {

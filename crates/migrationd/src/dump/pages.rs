@@ -6,7 +6,7 @@
 
 use crate::link::WORD_EVERY;
 use crate::wire;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use brant_migration::page_server::{self, WORD, Word};
 use brant_migration::pagemap::{Owner, PAGE, PRESENT, Run};
 use brant_migration::protocol::{ImagePart, MOST_CONTENTS, MOST_RUNS};
@@ -176,9 +176,13 @@ impl Stream<'_> {
         while rest.pages > 0 {
             let room = (MOST_CONTENTS - self.contents.len()) / page;
             let pages = rest.pages.min(u32::try_from(room).unwrap_or(u32::MAX));
-            let (from, length) = (self.contents.len(), pages as usize * page);
-            self.contents.resize(from + length, 0);
-            self.criu.read_exact(&mut self.contents[from..]).context("taking memory from CRIU")?;
+            let length = u64::from(pages) * PAGE;
+            // There is room for them, and it is not filled with zeros first.
+            let taken = (&mut self.criu).take(length).read_to_end(&mut self.contents);
+            ensure!(
+                taken.context("taking memory from CRIU")? as u64 == length,
+                "CRIU ended in the middle of a page"
+            );
             self.runs.push(Run { pages, ..rest });
             rest.address += u64::from(pages) * PAGE;
             rest.pages -= pages;

@@ -14,6 +14,7 @@ use brant_migration::protocol::{Offer, Opening, Progress, SessionId};
 use brant_migration::rounds::Round;
 use brant_types::migration::{Part, PastMove, RoundRecord};
 use brant_types::node::NodeId;
+use brant_types::processor::Features;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
@@ -26,8 +27,9 @@ pub(super) struct Departure {
     link: TcpStream,
     /// What the capsule packs is there.
     folder: PathBuf,
-    /// The name of the node that it goes to.
+    /// The name of the node that it goes to, and what the processor has there.
     to: String,
+    cpu_there: Features,
     sent: bool,
     stay: Sender<Event>,
     steps: Vec<(String, u64)>,
@@ -68,6 +70,7 @@ impl Departure {
             link,
             folder,
             to: to.name,
+            cpu_there: to.cpu,
             sent: false,
             stay,
             steps,
@@ -79,6 +82,11 @@ impl Departure {
         departure.step("precopied");
         Place::Precopied.pass()?;
         Ok(departure)
+    }
+
+    /// What the processor has where it goes.
+    pub(super) fn cpu_there(&self) -> Features {
+        self.cpu_there
     }
 
     /// Sends the rest of its memory, now that it stands still, and makes the rest of its image.

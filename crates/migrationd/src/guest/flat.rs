@@ -1,12 +1,12 @@
 //! The files of a flat image: [`brant_migration::flat`] decides, this reads, writes and copies.
 
+use super::contents::Contents;
 use anyhow::{Context, Result, bail};
 use brant_migration::flat::{Copy, Flat, Merge, Place, Plan};
 use brant_migration::pagemap::{self, Owner, PAGE, PRESENT, Run};
 use brant_migration::protocol::{MOST_CONTENTS, MOST_RUNS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,6 @@ pub(super) struct FlatImage {
     most: u64,
     made: u32,
     owners: BTreeMap<Owner, Store>,
-    contents: Vec<u8>,
 }
 
 /// The pages of one owner.
@@ -34,18 +33,16 @@ struct Store {
 impl FlatImage {
     /// An empty one in this folder, that each owner may have so many pages in.
     pub(super) fn new(folder: &Path, most: u64) -> Self {
-        Self { folder: folder.to_owned(), most, made: 0, owners: BTreeMap::new(), contents: Vec::new() }
+        Self { folder: folder.to_owned(), most, made: 0, owners: BTreeMap::new() }
     }
 
     /// Takes runs of one owner, and their contents from the link.
-    pub(super) fn take(&mut self, owner: Owner, runs: &[Run], link: &mut impl Read) -> Result<()> {
+    pub(super) fn take(&mut self, owner: Owner, runs: &[Run], contents: &mut impl Contents) -> Result<()> {
         let pages: u64 =
             runs.iter().filter(|run| run.flags & PRESENT != 0).map(|run| u64::from(run.pages)).sum();
         let length = pages.checked_mul(PAGE).and_then(|length| usize::try_from(length).ok());
         let length = length.filter(|length| *length <= MOST_CONTENTS && runs.len() <= MOST_RUNS);
         let Some(length) = length else { bail!("{pages} pages in one message are too many") };
-        self.contents.resize(length, 0);
-        link.read_exact(&mut self.contents).context("receiving memory")?;
         let store = match self.owners.get_mut(&owner) {
             Some(store) => store,
             None => {
@@ -54,7 +51,7 @@ impl FlatImage {
                 self.owners.entry(owner).or_insert(store)
             }
         };
-        store.take(runs, &self.contents, self.most)
+        store.take(runs, contents, length, self.most)
     }
 
     /// A round is over: makes the files flat again. Who was not in it has ended. Gives the number of pages that are
@@ -103,24 +100,22 @@ impl Store {
         Ok(Self { number, main, spill: None, flat: Flat::default(), merge: None })
     }
 
-    fn take(&mut self, runs: &[Run], mut contents: &[u8], most: u64) -> Result<()> {
+    /// All their contents together are so long.
+    fn take(&mut self, runs: &[Run], contents: &mut impl Contents, mut left: usize, most: u64) -> Result<()> {
         let flat = &mut self.flat;
         let merge = self.merge.get_or_insert_with(|| std::mem::take(flat).begin(most));
         for run in runs {
             for write in merge.add(*run).context("merging a round of memory")? {
                 let length = usize::try_from(write.pages * PAGE).unwrap_or(usize::MAX);
-                let Some((piece, rest)) = contents.split_at_checked(length) else {
-                    bail!("a run of pages has no contents");
-                };
-                contents = rest;
+                left = left.checked_sub(length).context("a run of pages has no contents")?;
                 let (file, at) = match write.to {
                     Place::Main(at) => (&self.main, at),
                     Place::Spill(at) => (spill(&mut self.spill)?, at),
                 };
-                file.write_all_at(piece, at * PAGE).context("keeping memory")?;
+                contents.put(file, at * PAGE, length).context("receiving memory")?;
             }
         }
-        Ok(())
+        if left == 0 { Ok(()) } else { bail!("contents of pages have come that nobody wants") }
     }
 
     fn end_round(&mut self) -> Result<u64> {

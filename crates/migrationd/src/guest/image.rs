@@ -1,5 +1,6 @@
 //! Receiving a process's image into this node's memory.
 
+use super::contents::FromLink;
 use super::flat::FlatImage;
 use crate::link::SILENCE;
 use crate::wire;
@@ -31,9 +32,10 @@ pub(super) fn receive(link: &mut TcpStream, offer: &Offer, folder: &Path) -> Res
     // What was negotiated bounds what is taken.
     let mut budget = budget(offer);
     let mut flat = FlatImage::new(folder, budget / PAGE);
+    let mut contents = FromLink::new(link)?;
     loop {
         match wire::receive(link).context("receiving an image")? {
-            Some(ImagePart::Pages { owner, runs }) => flat.take(owner, &runs, link)?,
+            Some(ImagePart::Pages { owner, runs }) => flat.take(owner, &runs, &mut contents)?,
             Some(ImagePart::RoundOver) => {
                 let missing = flat.end_round()?;
                 wire::send(link, &ImageAnswer::Merged { missing }).context("answering who sends an image")?;

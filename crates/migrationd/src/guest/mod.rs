@@ -1,13 +1,15 @@
 //! The target's side: a process from another node comes, runs in a capsule, and ends or moves on.
 //!
-//! `stay` owns one process's stay, and its machine; `stays` finds it; `capsule`, `place` and `homes` are what a stay
-//! is made of; `image` and `flat` receive, `departure` sends (with [`crate::dump`]).
+//! `stay` owns one process's stay, and its machine; `stays` finds it; `capsule`, `code`, `place` and `homes` are what
+//! a stay is made of; `image`, `contents` and `flat` receive, `departure` sends (with [`crate::dump`]).
 //!
 //! A capsule outlives this daemon, and is found again by the next one. It never outlives its lease: when nothing is
 //! heard from home for that long, it ends.
 
 mod arrival;
 pub mod capsule;
+mod code;
+mod contents;
 mod departure;
 mod flat;
 mod homes;
@@ -172,8 +174,9 @@ fn consider(daemon: &Daemon, offer: &Offer) -> Result<NodeView, Refusal> {
     if offer.image_id != me.image_id {
         return Err(Refusal::Image);
     }
-    if offer.cpu != me.cpu {
-        return Err(Refusal::Processor);
+    if !me.cpu.include(offer.cpu) {
+        let missing = me.cpu.missing(offer.cpu).into_iter().map(str::to_owned).collect();
+        return Err(Refusal::Processor { missing });
     }
     // Images and restored memory stand side by side for a moment.
     let needed_kib = 2 * offer.resident_kib + 32_768;

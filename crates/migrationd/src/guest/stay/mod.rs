@@ -8,7 +8,8 @@ mod perform;
 pub(super) use begin::{begin, find};
 
 use super::arrival::Arrival;
-use super::capsule::Capsule;
+use super::capsule::{Capsule, work_group_of};
+use super::code::Code;
 use super::departure::Departure;
 use super::meter::Meter;
 use super::place;
@@ -21,6 +22,7 @@ use brant_migration::protocol::{FromCapsule, Offer, Progress, ToCapsule, ToHome,
 use brant_migration::session::host::{self, Action, Host, Work};
 use brant_migration::session::{Ticket, Why};
 use brant_types::migration::ProcessState;
+use brant_types::processor::Features;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -64,6 +66,7 @@ struct Stay {
     /// Whether its memory is all there: before that it cannot leave.
     filled: bool,
     departure: Option<Box<Departure>>,
+    code: Code,
     /// Whether the capsule had ended before it was known to stand.
     gone_early: bool,
     /// What the capsule has said of its end.
@@ -179,6 +182,7 @@ impl Stay {
                     super::shown(&self.daemon, &self.offer),
                     Vec::new(),
                 );
+                self.code = Code::of(&work_group_of(self.offer.session));
                 self.arrival.step("restored");
                 let passed = Place::Held.pass();
                 self.capsule_worked(Work::Restore, passed.map_err(failed));
@@ -251,6 +255,22 @@ impl Stay {
         }
     }
 
+    /// Whether code has come into the process that may use what only a processor like this one has.
+    fn has_new_code(&mut self) -> bool {
+        let is_new =
+            !self.offer.cpu.include(self.cpu()) && self.code.is_more_in(&work_group_of(self.offer.session));
+        if is_new {
+            // It need not be looked for again.
+            self.code = Code::default();
+        }
+        is_new
+    }
+
+    /// What this node's processor has.
+    fn cpu(&self) -> Features {
+        self.daemon.node.me().map(|me| me.cpu).unwrap_or_default()
+    }
+
     fn tell_progress(&self, progress: Progress) {
         if let Some(link) = &self.link {
             link.say_if_room(&ToHome::Progress(progress));
@@ -261,10 +281,12 @@ impl Stay {
     fn measure(&mut self) {
         let (Some(meter), Some(capsule)) = (&mut self.meter, &self.capsule) else { return };
         let Some(cpu_micros) = meter.read(capsule) else { return };
+        let memory_kib = capsule.memory_kib();
         let seconds = cpu_micros as f64 / 1e6;
         self.daemon.registry.change(self.offer.session, move |view| view.cpu_seconds_away = seconds);
+        let new_code = self.has_new_code();
         if let Some(link) = &self.link {
-            link.say_if_room(&ToHome::Used { cpu_micros, memory_kib: capsule.memory_kib() });
+            link.say_if_room(&ToHome::Used { cpu_micros, memory_kib, new_code });
         }
     }
 }
