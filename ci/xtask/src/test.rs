@@ -34,7 +34,7 @@ const PARTS: [Part; 13] = [
             "--cpu",
             "qemu64,+ssse3",
             "--only",
-            "to-one-that-can-do-more-and-home",
+            "to-one-that-can-do-more,not-back",
         ],
     },
     Part {

@@ -10,7 +10,7 @@ use std::path::Path;
 /// Where the name is written.
 pub const FILE: &str = "/run/brant/fault";
 
-/// A place in a move, in the order in which a move comes by: on the home node, then on the target.
+/// A place in a move, in the order in which a move comes by: on the node that it leaves, then on the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// The target has accepted.

@@ -242,7 +242,9 @@ impl Tool {
     /// [`ChildError::Start`]; nothing ran.
     pub fn spawn(mut self) -> Result<Running, ChildError> {
         tracing::debug!(program = %self.program, args = ?self.command.get_args().collect::<Vec<&OsStr>>(), "starting");
-        let kept: Vec<(i32, i32)> = self.kept.iter().map(|(number, fd)| (*number, fd.as_raw_fd())).collect();
+        let above = self.kept.iter().map(|(number, _)| *number + 1).max().unwrap_or(0);
+        let mut kept: Vec<(i32, i32)> =
+            self.kept.iter().map(|(number, fd)| (*number, fd.as_raw_fd())).collect();
         let dies = self.dies_with_parent;
         let cgroup = self.cgroup.as_ref().map(AsRawFd::as_raw_fd);
         let identity = self.identity.take();
@@ -266,10 +268,15 @@ impl Tool {
                 let mut none: libc::sigset_t = std::mem::zeroed();
                 libc::sigemptyset(&raw mut none);
                 libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+                // Out of the way first, for one may have the number that another is to get.
+                for (_, fd) in &mut kept {
+                    *fd = libc::fcntl(*fd, libc::F_DUPFD_CLOEXEC, above);
+                    if *fd < 0 {
+                        return Err(io::Error::last_os_error());
+                    }
+                }
                 for (number, fd) in &kept {
-                    if number == fd {
-                        libc::fcntl(*fd, libc::F_SETFD, 0);
-                    } else if libc::dup2(*fd, *number) < 0 {
+                    if libc::dup2(*fd, *number) < 0 {
                         return Err(io::Error::last_os_error());
                     }
                 }

@@ -293,7 +293,7 @@ impl Obstacle {
             Self::Locks => Some("try again when it has released the lock"),
             Self::IoUring(_) => Some("many programs have an option to do without io_uring"),
             Self::NoNode => Some(
-                "`brant nodes` lists them; boot all from one medium, and start work where the processor is the plainest",
+                "`brant nodes` lists them; boot all from one medium, and start work on the oldest PC, for newer ones can do all that it can",
             ),
             Self::Socket { .. } => Some("it can move once it has closed its connections"),
             _ => None,

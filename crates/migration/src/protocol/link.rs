@@ -43,8 +43,6 @@ pub enum ToHome {
         cpu_micros: u64,
         /// Memory at this moment, KiB.
         memory_kib: u64,
-        /// Whether code has come into it here that may use what the processor here has, and others have not.
-        new_code: bool,
     },
     /// How far one is that moves on from there.
     Progress(Progress),
@@ -59,7 +57,7 @@ pub enum Progress {
     Freezing,
     /// Its image is made.
     Dumped,
-    /// The next node has the rest of its image.
+    /// The rest of its image is sent.
     Sent {
         /// How large that was, bytes.
         bytes: u64,

@@ -77,7 +77,7 @@ pub struct Offer {
     pub home_name: String,
     /// What the home node's image was built from.
     pub image_id: String,
-    /// The processor features that it may rely on: the home node's, and those of nodes where it has started programs.
+    /// The processor features that it may rely on: those of each node where it has run.
     pub cpu: Features,
     /// Whether nothing under `/usr` was changed on the home node.
     pub usr_untouched: bool,
@@ -149,7 +149,7 @@ pub enum Refusal {
     #[error("it was booted from another image")]
     Image,
     /// Fewer processor features.
-    #[error("its processor lacks what the process may use: {}", .missing.join(" "))]
+    #[error("its processor lacks what the process may have found where it ran before: {}", .missing.join(" "))]
     Processor {
         /// What it lacks, in the words of `/proc/cpuinfo`.
         missing: Vec<String>,

@@ -331,7 +331,7 @@ impl Host {
             State::PreCopied | State::Frozen | State::Dumped | State::Sending | State::Sent if stood_down => {
                 Some(Work::Thaw)
             }
-            // Nothing was sent, so nobody else can have it.
+            // What was sent is not whole, so nobody else can have it.
             State::PreCopied | State::Frozen | State::Dumped if cannot => Some(Work::Thaw),
             State::Runs if cannot => None,
             State::Runs => Some(Work::PreCopy { next, to }),

@@ -14,14 +14,18 @@ mod subject;
 
 pub use precopy::can_track_memory;
 pub(crate) use precopy::{record, run as pre_copy};
+pub use subject::CUT_LOOSE;
 pub(crate) use subject::Subject;
 
-use crate::{criu, image, inspect};
+use crate::node::Node;
+use crate::{criu, image, inspect, link};
 use anyhow::{Context, Result};
 use brant_migration::pagemap::{Owner, PAGE};
-use brant_migration::protocol::ImagePart;
+use brant_migration::protocol::{ImagePart, Opening, SessionId};
 use brant_migration::rounds::Round;
 use brant_sys::child::Tool;
+use brant_types::agent::NodeView;
+use brant_types::node::NodeId;
 use moves::Moves;
 use pages::{Dump, Streamed};
 use std::collections::BTreeSet;
@@ -64,6 +68,11 @@ impl Drop for Image {
 impl Image {
     /// Makes room for it.
     pub(crate) fn begin(of: Subject) -> Result<Self> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(DUMPS)
+            .context("making a folder for images")?;
         make_folder(of.folder())?;
         Ok(Self { of, before: None, rounds: 0, owners: BTreeSet::new(), moves: None })
     }
@@ -110,9 +119,9 @@ impl Image {
     }
 
     fn criu(&self, verb: &str, name: &str) -> Result<Tool> {
+        let criu = self.of.criu()?;
         make_folder(&self.of.folder().join(name))?;
-        let criu =
-            self.of.criu()?.args([verb, "-t", &self.of.known_as().to_string(), "-o", "dump.log", "-v2"]);
+        let criu = criu.args([verb, "-t", &self.of.known_as().to_string(), "-o", "dump.log", "-v2"]);
         let criu = criu.arg("-D").arg(self.of.folder_there().join(name));
         Ok(match &self.before {
             Some(before) if !self.owners.is_empty() => {
@@ -142,6 +151,14 @@ impl Image {
     }
 }
 
+/// Connects to the node that a process goes to, for its image; gives that node as well.
+pub(crate) fn connect(node: &Node, to: NodeId, stay: SessionId) -> Result<(TcpStream, NodeView)> {
+    let secret = node.boot.secret.as_ref().context("this node has no cluster secret")?;
+    let to = node.by_id(to).context("finding the node that it goes to")?;
+    let link = link::connect(to.overlay, secret, Opening::Image(stay), link::OPENING);
+    Ok((link.context("connecting to the node that it goes to")?, to))
+}
+
 /// Sends those files of a folder that are wanted; gives the number of bytes.
 pub(crate) fn send_files(
     link: &mut TcpStream,
@@ -169,7 +186,8 @@ pub fn remove_leftovers() {
 }
 
 fn make_folder(folder: &Path) -> Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).context("making the image folder")
+    // Not its parents: where those are gone, nobody wants the image any more.
+    std::fs::DirBuilder::new().mode(0o700).create(folder).context("making the image folder")
 }
 
 /// The pages that the stacks of frozen tasks are at. CRIU never leaves those to be filled in later; a page that was

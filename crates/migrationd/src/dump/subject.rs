@@ -3,12 +3,16 @@
 use super::{DUMPS, FOLDER};
 use crate::guest::capsule::{DEPARTURE, WORK_GROUP};
 use crate::{criu, inspect};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use brant_migration::protocol::SessionId;
 use brant_sys::cgroup::Cgroup;
 use brant_sys::child::Tool;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+
+/// Why one cannot move on that has left processes of its own to PID 1.
+pub const CUT_LOOSE: &str =
+    "a process that it has started has cut itself loose, and can only go on where it is";
 
 /// A process and its descendants, and where they are.
 #[derive(Debug)]
@@ -48,12 +52,18 @@ impl Subject {
                 .find(|pid| inspect::innermost_number(*pid) == Some(number))
                 .with_context(|| format!("there is no process {number} in the capsule"))
         };
+        let (pid, init) = (find(work, known_as)?, find(&group, 1)?);
+        let all = work.processes().context("listing a capsule's control group")?;
+        // An image is of a process and its descendants; those that others of them have left behind would be lost.
+        if all.iter().any(|member| *member != pid && inspect::parent(*member) == Some(init)) {
+            bail!("{CUT_LOOSE}");
+        }
         Ok(Self {
-            pid: find(work, known_as)?,
+            pid,
             known_as,
             folder: departure.join(FOLDER),
             folder_there: Path::new(DEPARTURE).join(FOLDER),
-            capsule: Some(Inside { init: find(&group, 1)?, group }),
+            capsule: Some(Inside { init, group }),
         })
     }
 

@@ -7,29 +7,28 @@ use super::stay::Event;
 use crate::dump::{self, Image, Subject};
 use crate::fault::Place;
 use crate::history;
+use crate::inspect;
 use crate::node::Node;
-use crate::{inspect, link};
 use anyhow::{Context, Result};
-use brant_migration::protocol::{Offer, Opening, Progress, SessionId};
+use brant_migration::protocol::{Offer, Progress, SessionId};
 use brant_migration::rounds::Round;
 use brant_types::migration::{Part, PastMove, RoundRecord};
 use brant_types::node::NodeId;
-use brant_types::processor::Features;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
-/// One that leaves, what was made of it so far, and the way to where it goes. Dropped, nothing of it is left here.
+/// One that leaves, what was made of it so far, and the way to where it goes. What the capsule has packed is not removed
+/// with it.
 #[derive(Debug)]
 pub(super) struct Departure {
     image: Image,
     link: TcpStream,
     /// What the capsule packs is there.
     folder: PathBuf,
-    /// The name of the node that it goes to, and what the processor has there.
+    /// The name of the node that it goes to.
     to: String,
-    cpu_there: Features,
     sent: bool,
     stay: Sender<Event>,
     steps: Vec<(String, u64)>,
@@ -51,10 +50,7 @@ impl Departure {
     ) -> Result<Self> {
         let last = Instant::now();
         Place::Negotiated.pass()?;
-        let secret = node.boot.secret.as_ref().context("sending an image without a cluster secret")?;
-        let to = node.by_id(to).context("finding the node that it goes to")?;
-        let link = link::connect(to.overlay, secret, Opening::Image(next), link::OPENING);
-        let mut link = link.context("connecting to the node that it goes to")?;
+        let (mut link, to) = dump::connect(node, to, next)?;
         let folder = place::departure(offer.session);
         let (group, work) = (capsule::group_of(offer.session), capsule::work_group_of(offer.session));
         let subject = Subject::in_capsule(offer.pid, group, &work, &folder)?;
@@ -70,7 +66,6 @@ impl Departure {
             link,
             folder,
             to: to.name,
-            cpu_there: to.cpu,
             sent: false,
             stay,
             steps,
@@ -82,11 +77,6 @@ impl Departure {
         departure.step("precopied");
         Place::Precopied.pass()?;
         Ok(departure)
-    }
-
-    /// What the processor has where it goes.
-    pub(super) fn cpu_there(&self) -> Features {
-        self.cpu_there
     }
 
     /// Sends the rest of its memory, now that it stands still, and makes the rest of its image.

@@ -1,14 +1,13 @@
 //! The target's side: a process from another node comes, runs in a capsule, and ends or moves on.
 //!
-//! `stay` owns one process's stay, and its machine; `stays` finds it; `capsule`, `code`, `place` and `homes` are what
-//! a stay is made of; `image`, `contents` and `flat` receive, `departure` sends (with [`crate::dump`]).
+//! `stay` owns one process's stay, and its machine; `stays` finds it; `capsule`, `place` and `homes` are what a stay
+//! is made of; `image`, `contents` and `flat` receive, `departure` sends (with [`crate::dump`]).
 //!
 //! A capsule outlives this daemon, and is found again by the next one. It never outlives its lease: when nothing is
 //! heard from home for that long, it ends.
 
 mod arrival;
 pub mod capsule;
-mod code;
 mod contents;
 mod departure;
 mod flat;

@@ -11,11 +11,10 @@ use super::takeover::{Redirected, Was};
 use crate::dump::{self, Image, Subject};
 use crate::fault::Place;
 use crate::inspect;
-use crate::link;
 use crate::node::Node;
 use anyhow::{Context, Result, bail};
 use brant_migration::obstacle::{Migratable, Obstacle};
-use brant_migration::protocol::{Opening, SessionId};
+use brant_migration::protocol::SessionId;
 use brant_migration::rounds::Round;
 use brant_migration::session::home::{Saved, Stay, Work};
 use brant_migration::session::{Ticket, Why};
@@ -169,10 +168,8 @@ impl Departure {
 
     fn pre_copy(&mut self, stay: Stay) -> Result<()> {
         Place::Negotiated.pass()?;
-        let secret = self.node.boot.secret.as_ref().context("this node has no cluster secret")?;
-        let to = self.node.by_id(stay.node).context("finding the target")?;
-        let link = link::connect(to.overlay, secret, Opening::Image(stay.session), link::OPENING);
-        let link = self.link.insert(link.context("connecting to the target")?);
+        let (link, _) = dump::connect(&self.node, stay.node, stay.session)?;
+        let link = self.link.insert(link);
         let subject = Subject::at_home(self.pid, stay.session);
         let image = self.image.insert(Image::begin(subject).context("preparing its image")?);
         self.session = Some(stay.session);

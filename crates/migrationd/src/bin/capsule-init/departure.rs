@@ -115,6 +115,12 @@ pub(crate) fn kill() {
     }
 }
 
+/// Lets them go on if something has stopped them: a CRIU that has lost its daemon ends by freezing them once more.
+pub(crate) fn thaw_if_frozen() -> Result<()> {
+    let state = work().get("cgroup.freeze").context("looking whether the process is frozen")?;
+    if state.trim() == "0" { Ok(()) } else { thaw() }
+}
+
 /// Lets them go on.
 pub(crate) fn thaw() -> Result<()> {
     work().thaw(SOON).context("thawing the process")

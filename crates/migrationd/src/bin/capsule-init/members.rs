@@ -15,7 +15,7 @@ const READV: u64 = 19;
 /// System calls that wait for several: poll, select, epoll_wait, pselect6, ppoll, epoll_pwait, epoll_pwait2.
 const MANY: [u64; 7] = [7, 23, 232, 270, 271, 281, 441];
 
-/// The process and what has come of it, but for our own helpers. CRIU is in here, too, while it dumps them.
+/// The process and what has come of it, but for our own helpers. A CRIU that dumps them is in another group.
 pub(crate) fn all(helpers: &[i32]) -> Vec<i32> {
     let members = departure::members().into_iter();
     members.filter(|pid| !helpers.contains(pid) && !is_zombie(*pid)).collect()

@@ -4,7 +4,6 @@ use super::{Event, Stay};
 use crate::clock;
 use crate::guest::arrival::Arrival;
 use crate::guest::capsule::Capsule;
-use crate::guest::code::Code;
 use crate::guest::meter::Meter;
 use crate::guest::{place, shown};
 use crate::home::Daemon;
@@ -82,7 +81,6 @@ impl Stay {
             meter: None,
             arrival: Arrival::begin(),
             filled: false,
-            code: Code::default(),
             departure: None,
             gone_early: false,
             last_word: Why::CapsuleEnded,

@@ -8,8 +8,7 @@ mod perform;
 pub(super) use begin::{begin, find};
 
 use super::arrival::Arrival;
-use super::capsule::{Capsule, work_group_of};
-use super::code::Code;
+use super::capsule::Capsule;
 use super::departure::Departure;
 use super::meter::Meter;
 use super::place;
@@ -22,7 +21,6 @@ use brant_migration::protocol::{FromCapsule, Offer, Progress, ToCapsule, ToHome,
 use brant_migration::session::host::{self, Action, Host, Work};
 use brant_migration::session::{Ticket, Why};
 use brant_types::migration::ProcessState;
-use brant_types::processor::Features;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -66,7 +64,6 @@ struct Stay {
     /// Whether its memory is all there: before that it cannot leave.
     filled: bool,
     departure: Option<Box<Departure>>,
-    code: Code,
     /// Whether the capsule had ended before it was known to stand.
     gone_early: bool,
     /// What the capsule has said of its end.
@@ -144,7 +141,12 @@ impl Stay {
     /// The connection is over: so is the capsule, unless it was only the connection that it gave up.
     fn look_for_capsule(&mut self) {
         match Capsule::find(self.offer.session, &self.inbox) {
-            Ok((capsule, ..)) if self.last_word == Why::CapsuleEnded => self.capsule = Some(capsule),
+            Ok((capsule, _, _, filled)) if self.last_word == Why::CapsuleEnded => {
+                self.capsule = Some(capsule);
+                if filled {
+                    self.note_filled();
+                }
+            }
             _ => {
                 self.awaited = None;
                 self.tell(host::Event::CapsuleEnded(self.last_word.clone()));
@@ -182,7 +184,6 @@ impl Stay {
                     super::shown(&self.daemon, &self.offer),
                     Vec::new(),
                 );
-                self.code = Code::of(&work_group_of(self.offer.session));
                 self.arrival.step("restored");
                 let passed = Place::Held.pass();
                 self.capsule_worked(Work::Restore, passed.map_err(failed));
@@ -198,11 +199,7 @@ impl Stay {
                 if let Err(error) = place::remove_image(self.offer.session) {
                     tracing::warn!("removing an image that has done its work: {error:#}");
                 }
-                self.filled = true;
-                if let Some((ticket, Work::PreCopy { next, to })) = self.awaited {
-                    self.awaited = None;
-                    self.pre_copy(ticket, next, to);
-                }
+                self.note_filled();
             }
             FromCapsule::Departing => self.capsule_worked(Work::Freeze, Ok(())),
             FromCapsule::Packed => self.capsule_worked(Work::Dump, Ok(())),
@@ -225,6 +222,15 @@ impl Stay {
                 }
             }
             FromCapsule::Prepared | FromCapsule::Here { .. } => {}
+        }
+    }
+
+    /// A departure that has waited for that can begin.
+    fn note_filled(&mut self) {
+        self.filled = true;
+        if let Some((ticket, Work::PreCopy { next, to })) = self.awaited {
+            self.awaited = None;
+            self.pre_copy(ticket, next, to);
         }
     }
 
@@ -255,22 +261,6 @@ impl Stay {
         }
     }
 
-    /// Whether code has come into the process that may use what only a processor like this one has.
-    fn has_new_code(&mut self) -> bool {
-        let is_new =
-            !self.offer.cpu.include(self.cpu()) && self.code.is_more_in(&work_group_of(self.offer.session));
-        if is_new {
-            // It need not be looked for again.
-            self.code = Code::default();
-        }
-        is_new
-    }
-
-    /// What this node's processor has.
-    fn cpu(&self) -> Features {
-        self.daemon.node.me().map(|me| me.cpu).unwrap_or_default()
-    }
-
     fn tell_progress(&self, progress: Progress) {
         if let Some(link) = &self.link {
             link.say_if_room(&ToHome::Progress(progress));
@@ -284,9 +274,8 @@ impl Stay {
         let memory_kib = capsule.memory_kib();
         let seconds = cpu_micros as f64 / 1e6;
         self.daemon.registry.change(self.offer.session, move |view| view.cpu_seconds_away = seconds);
-        let new_code = self.has_new_code();
         if let Some(link) = &self.link {
-            link.say_if_room(&ToHome::Used { cpu_micros, memory_kib, new_code });
+            link.say_if_room(&ToHome::Used { cpu_micros, memory_kib });
         }
     }
 }

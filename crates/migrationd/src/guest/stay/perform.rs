@@ -49,10 +49,6 @@ impl Stay {
                 self.tell_progress(Progress::Freezing);
                 self.ask_capsule(ticket, work, &ToCapsule::Depart);
             }
-            Work::Dump if self.would_lack_features() => {
-                let why = "it has started programs here that may use what only a processor like this one has";
-                self.later(Event::Worked(ticket, Err(Why::Failed(why.to_owned()))));
-            }
             Work::Dump => {
                 let group = capsule::work_group_of(self.offer.session);
                 self.lend_departure(ticket, work, move |departure| departure.dump(group.path()));
@@ -84,13 +80,6 @@ impl Stay {
             }
             Err(error) => Event::Worked(ticket, Err(failed(error))),
         });
-    }
-
-    /// Home hears of new code once a second, and sends nothing where it could not run; this is for what came since.
-    fn would_lack_features(&mut self) -> bool {
-        let here = self.cpu();
-        let next = self.departure.as_ref().map(|departure| departure.cpu_there());
-        next.is_some_and(|next| !next.include(here)) && self.has_new_code()
     }
 
     fn lend_departure(

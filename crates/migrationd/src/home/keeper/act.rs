@@ -188,7 +188,11 @@ impl Keeper {
         let Some(journey) = self.journey.take() else { return };
         let pid = self.offer.pid;
         match answer {
-            Ok(_) => {
+            Ok(stay) => {
+                // Programs ask the processor what it can do when they are loaded, some only when they first need it, and
+                // keep to that.
+                let cpu = self.daemon.node.by_id(stay.node).map(|host| host.cpu).unwrap_or_default();
+                self.offer.cpu = self.offer.cpu.union(cpu);
                 let record = journey.arrive(&self.view);
                 let (to, frozen_ms, bytes) = (&record.to, record.frozen_ms, record.bytes);
                 tracing::info!(pid, %to, frozen_ms, bytes, steps = ?record.steps, "a process has moved");

@@ -211,11 +211,8 @@ impl Keeper {
                     self.note_progress(progress);
                 }
             }
-            Event::Host(session, ToHome::Used { cpu_micros, memory_kib, new_code }) => {
+            Event::Host(session, ToHome::Used { cpu_micros, memory_kib }) => {
                 if self.is_host(session) {
-                    if new_code {
-                        self.note_new_code();
-                    }
                     self.offer.resident_kib = memory_kib;
                     let seconds = self.used.note(session, cpu_micros) as f64 / 1e6;
                     self.show(|view| view.cpu_seconds_away = seconds);
@@ -282,18 +279,6 @@ impl Keeper {
             && let Some(journey) = &mut self.journey
         {
             journey.step("restored");
-        }
-    }
-
-    /// From now on the process may rely on what its host's processor has.
-    fn note_new_code(&mut self) {
-        let host = self.home.host().and_then(|stay| self.daemon.node.by_id(stay.node));
-        let Some(host) = host else { return };
-        let cpu = self.offer.cpu.union(host.cpu);
-        if cpu != self.offer.cpu {
-            tracing::debug!(pid = self.offer.pid, host = %host.name, "code was loaded there: its processor counts, too");
-            self.offer.cpu = cpu;
-            self.rewrite_entry();
         }
     }
 

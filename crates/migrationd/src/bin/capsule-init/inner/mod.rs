@@ -116,6 +116,7 @@ impl Capsule {
             }
             if matches!(self.stage, Stage::Running) && self.looked.elapsed() >= LOOK_EVERY {
                 self.look();
+                departure::thaw_if_frozen()?;
             }
             if matches!(self.stage, Stage::Emptying) && self.streams.is_read() {
                 self.stage = Stage::Over;

@@ -12,6 +12,7 @@ use brant_migration::session::lease::Lease;
 use brant_migration::session::relay::Packet;
 use brant_migration::stream::StreamWord;
 use brant_migrationd::clock;
+use brant_migrationd::dump::CUT_LOOSE;
 use brant_sys::process::SIGSTOP;
 use brant_sys::signal;
 
@@ -116,8 +117,7 @@ impl Capsule {
         // An image is of a process and its descendants; those that others of them have left behind would be lost.
         if !members::orphans(&members::all(&self.helpers()), self.pid).is_empty() {
             departure::thaw()?;
-            let why = "a process that it has started has cut itself loose and can only go on where it is";
-            return self.control.say(&FromCapsule::CannotDepart(why.to_owned()));
+            return self.control.say(&FromCapsule::CannotDepart(CUT_LOOSE.to_owned()));
         }
         for word in self.streams.drain() {
             self.words.say(FromProcess::Stream(word));
