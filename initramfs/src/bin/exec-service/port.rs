@@ -9,9 +9,14 @@ use rustix::io::{Errno, read, write};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 /// Bytes for the client that may wait here before no more are read from the session.
 const OUTGOING: usize = 256 << 10;
+/// How long a port may seem to be closed before its client counts as gone.
+const GRACE: Duration = Duration::from_secs(1);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(5);
 /// The kernel hands over at most a page at a time.
 const CHUNK: usize = 4096;
 
@@ -46,7 +51,7 @@ impl Client<'_> {
     fn serve(&mut self, port: &OwnedFd) -> io::Result<()> {
         loop {
             self.wait(port)?;
-            if self.wants_input() && !self.read(port)? {
+            if self.wants_input() && !self.read(port)? && is_left(port)? {
                 return Ok(());
             }
             self.advance();
@@ -163,6 +168,24 @@ impl Client<'_> {
             session.hang_up();
         }
     }
+}
+
+/// Whether the workstation has closed its end for good.
+///
+/// That it was closed, and opened by the next client, comes by another queue than what that client says, and later on a
+/// machine with several processors: its first words are here already when the port seems to be closed for a moment.
+/// Who takes that for an end throws them away. A client that is new begins with a preamble, whatever was before.
+fn is_left(port: &OwnedFd) -> io::Result<bool> {
+    let since = Instant::now();
+    while since.elapsed() < GRACE {
+        let mut watched = [PollFd::new(port, PollFlags::empty())];
+        rustix::io::retry_on_intr(|| poll(&mut watched, Some(&Timespec::default())))?;
+        if !watched[0].revents().contains(PollFlags::HUP) {
+            return Ok(false);
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(true)
 }
 
 /// Makes reads and writes through this descriptor return at once, or wait.
