@@ -2,7 +2,7 @@
 
 use brant_types::site::ARGUMENTS_FOLLOW;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddrV4};
 
 /// What the command line asks of `init`.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -19,6 +19,11 @@ pub(crate) struct CommandLine {
     pub(crate) to_memory: bool,
     /// `findiso=PATH`, or `iso-scan/filename=PATH`: the ISO image that a boot loader has started, on its disk.
     pub(crate) image_file: Option<String>,
+    /// `brant.server=ADDR[:PORT]`, or pxelinux's `ip=CLIENT:ADDR:…`: where a node has booted from over the network, and
+    /// where it fetches its root from. It is a seed as well.
+    pub(crate) server: Option<SocketAddrV4>,
+    /// `brant.stick`: there is a `brant.toml` on the stick that this node was started from.
+    pub(crate) stick: bool,
     /// `brant.verify`: compare the medium's files with their sums instead of a boot.
     pub(crate) verify: bool,
     /// `modprobe.blacklist=NAME[,NAME…]`, as modprobe takes it.
@@ -33,6 +38,12 @@ impl CommandLine {
     /// Reads the text of `/proc/cmdline`.
     pub(crate) fn parse(text: &str) -> Self {
         let mut line = Self::default();
+        line.add(text);
+        line
+    }
+
+    /// Reads more of it.
+    pub(crate) fn add(&mut self, text: &str) {
         for word in words(text) {
             // Behind `--` the kernel passes words to init as arguments; none of those are ours.
             if word == "--" {
@@ -40,15 +51,20 @@ impl CommandLine {
             }
             let (key, value) =
                 word.split_once('=').map_or((word.as_str(), None), |(key, value)| (key, Some(value)));
-            line.take(key, value, &word);
+            self.take(key, value, &word);
         }
-        line
+    }
+
+    fn set_server(&mut self, server: SocketAddrV4) {
+        self.server = Some(server);
+        self.seeds.push(IpAddr::V4(*server.ip()));
     }
 
     fn take(&mut self, key: &str, value: Option<&str>, word: &str) {
         match (key, value) {
             ("brant.rescue", None | Some("1")) => self.rescue = true,
             ("brant.verify", None | Some("1")) => self.verify = true,
+            ("brant.stick", None) => self.stick = true,
             // Room for what a site adds; see `brant_types::site`.
             (ARGUMENTS_FOLLOW, None) => {}
             ("brant.rescue", Some("0")) => self.rescue = false,
@@ -59,6 +75,16 @@ impl CommandLine {
                 Ok(seconds @ 3..=600) => self.migration_lease = Some(seconds),
                 _ => self.unknown.push(word.to_owned()),
             },
+            ("brant.server", Some(text)) => match server(text) {
+                Some(server) => self.set_server(server),
+                None => self.unknown.push(word.to_owned()),
+            },
+            ("ip", Some(text)) => {
+                let told = text.split(':').nth(1).and_then(server);
+                if let (None, Some(server)) = (self.server, told) {
+                    self.set_server(server);
+                }
+            }
             ("brant.seed", Some(list)) => {
                 for item in list.split(',').filter(|item| !item.is_empty()) {
                     match item.trim_matches(['[', ']']).parse() {
@@ -85,6 +111,13 @@ impl CommandLine {
             }
         }
     }
+}
+
+/// The web's port, where none is named.
+const WEB: u16 = 80;
+
+fn server(text: &str) -> Option<SocketAddrV4> {
+    text.parse().ok().or_else(|| Some(SocketAddrV4::new(text.parse().ok()?, WEB)))
 }
 
 /// One RFC 1123 label: letters, digits and inner hyphens, 63 at most.

@@ -8,7 +8,7 @@ use crate::report;
 use anyhow::{Context, Result};
 use brant_types::account::Account;
 use brant_types::boot::{BOOT_FACTS, BootFacts, ImageFacts};
-use brant_types::site::{SITE, Site};
+use brant_types::site::Site;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
@@ -19,8 +19,11 @@ pub(super) fn gather(
     image: &ImageFacts,
     identity: &Identity,
     root: &NewRoot,
+    site: Site,
 ) -> Result<BootFacts> {
-    let site = site()?;
+    if site.secret.is_none() {
+        report::complain("there is no cluster secret for this node, so it cannot join a cluster");
+    }
     admit(root, &image.console_user, &site.ssh_keys)?;
     let seeds = line.seeds.iter().chain(&site.seeds).copied().collect();
     Ok(BootFacts {
@@ -72,21 +75,6 @@ pub(super) fn write(root: &NewRoot, facts: &BootFacts) -> Result<()> {
 
 fn put(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("writing `{}`", path.display()))
-}
-
-/// An image without a secret still boots; it only cannot join.
-fn site() -> Result<Site> {
-    let reading = || format!("reading `{SITE}` in the initramfs");
-    let site: Site = match fs::read_to_string(SITE) {
-        // The parser's message could quote the secret.
-        Ok(text) => toml::from_str(&text).ok().with_context(|| format!("{}: it is damaged", reading()))?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Site::default(),
-        Err(error) => return Err(error).with_context(reading),
-    };
-    if site.secret.is_none() {
-        report::complain("this image carries no cluster secret, so this node cannot join a cluster");
-    }
-    Ok(site)
 }
 
 /// Lets those in who have these keys.

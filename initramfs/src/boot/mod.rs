@@ -1,7 +1,7 @@
 //! From the kernel's start to the running root: what PID 1 does in the initramfs.
 //!
 //! ```text
-//! early mounts → command line → modules by modalias → links up → root (initramfs or medium; squashfs + overlay) → hand-over → switch
+//! early mounts → command line → modules by modalias → links up → (stick's settings) → root (squashfs + overlay) → hand-over → switch
 //! ```
 //! It ends in `init supervise` on the new root, or in the rescue shell. Nothing here waits for the network.
 
@@ -10,6 +10,7 @@ mod early;
 mod hand_over;
 mod identity;
 mod root;
+mod site;
 mod switch;
 mod verify;
 
@@ -42,7 +43,7 @@ const ROOT: Step = Step {
 /// Boots; returns only with the reason why it could not.
 pub(crate) fn run() -> Result<()> {
     early::mount_all()?;
-    let line = command_line()?;
+    let mut line = command_line()?;
     let image = image_facts()?;
     report::say(&format!(
         "Brant {}, profile {}, image {}",
@@ -58,9 +59,10 @@ pub(crate) fn run() -> Result<()> {
     if line.verify {
         return verify::run(&image, &line, &mut modules, &mut uevents).context(VERIFY);
     }
+    let site = site::find(&mut line, &image.image_id, &mut modules, &mut uevents)?;
     let new_root = root::assemble(&line, &mut modules, &mut uevents).context(ROOT)?;
     let identity = identity::Identity::draw(line.name.as_deref())?;
-    let facts = hand_over::gather(&line, &image, &identity, &new_root)?;
+    let facts = hand_over::gather(&line, &image, &identity, &new_root, site)?;
     hand_over::write(&new_root, &facts).context(ROOT)?;
     let never = switch::into(new_root, image.system).context(ROOT)?;
     match never {}

@@ -50,7 +50,7 @@ pub(super) fn run(
 }
 
 /// Where the medium is mounted, by where a file of it is.
-fn top_of(file: &File, path: &str) -> Result<PathBuf> {
+pub(super) fn top_of(file: &File, path: &str) -> Result<PathBuf> {
     let place = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).context("finding the medium")?;
     let place = place.to_string_lossy().into_owned();
     let top = place.strip_suffix(path).context("finding the medium")?;

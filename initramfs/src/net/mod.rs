@@ -1,8 +1,9 @@
 //! Wired links and their IPv4 addresses. (IPv6 link-local addresses come from the kernel by themselves.)
 //!
-//! The machines (`dhcp`, `link_local`) and formats (`arp`, `datagram`) are pure; `interface` and `service` do the
-//! input and output.
+//! The machines (`dhcp`, `link_local`) and formats (`arp`, `datagram`) are pure; `interface`, `addresses` and
+//! `service` do the input and output.
 
+pub(crate) mod addresses;
 mod arp;
 mod datagram;
 mod dhcp;

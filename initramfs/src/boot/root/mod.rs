@@ -1,9 +1,10 @@
-//! The root: a squashfs, from the initramfs or from the medium, under an overlay whose upper layer is in memory.
+//! The root: a squashfs, from the initramfs, from the medium or from a web server, under an overlay whose upper layer is in memory.
 
 pub(super) mod carried;
 pub(super) mod medium;
 mod memory;
 mod verity;
+mod web;
 
 use crate::command_line::CommandLine;
 use crate::devices::Uevents;
@@ -80,15 +81,26 @@ fn device(line: &CommandLine, modules: &mut Modules, uevents: &mut Uevents) -> R
         }
         RootFacts::Medium { file, verity } => {
             let length = verity.file_length();
-            let wanted = Wanted { file, length, image: line.image_file.clone() };
-            let mut file = medium::find(&wanted, modules, uevents)?;
-            if line.to_memory {
-                file = memory::copy(file, length)?;
-            }
+            let file = match line.server {
+                Some(server) => web::fetch(server, length, modules)?,
+                None => on_medium(file, length, line, modules, uevents)?,
+            };
             let device = as_device(&file)?;
             verity::open(&keep(device), &verity, modules)
         }
     }
+}
+
+fn on_medium(
+    file: String,
+    length: u64,
+    line: &CommandLine,
+    modules: &mut Modules,
+    uevents: &mut Uevents,
+) -> Result<File> {
+    let wanted = Wanted { file, length, image: line.image_file.clone() };
+    let file = medium::find(&wanted, modules, uevents)?;
+    if line.to_memory { memory::copy(file, length) } else { Ok(file) }
 }
 
 /// Lets the device live on; the mount that comes next holds it.

@@ -10,16 +10,18 @@ pub(super) struct FileSystem {
     pub(super) name: &'static str,
     /// The module that knows it.
     pub(super) module: &'static str,
+    /// The modules with the tables that it names its files by; the kernel could not load them by itself.
+    pub(super) tables: &'static [&'static str],
     /// What keeps a mount from writing, where read-only is not enough.
     pub(super) options: &'static str,
 }
 
 const fn plain(name: &'static str) -> FileSystem {
-    FileSystem { name, module: name, options: "" }
+    FileSystem { name, module: name, tables: &[], options: "" }
 }
 
 /// An ISO image, as on a CD.
-pub(super) const ISO: FileSystem = FileSystem { name: "iso9660", module: "isofs", options: "" };
+pub(super) const ISO: FileSystem = FileSystem { name: "iso9660", module: "isofs", tables: &[], options: "" };
 
 /// Looks at the signatures. An ISO image written to a stick begins with a partition table, so it is asked for first.
 pub(super) fn kind_of(head: &[u8]) -> Option<FileSystem> {
@@ -37,11 +39,12 @@ pub(super) fn kind_of(head: &[u8]) -> Option<FileSystem> {
         return Some(plain("ntfs3"));
     }
     if has(510, &[0x55, 0xaa]) && (has(54, b"FAT1") || has(82, b"FAT32")) {
-        return Some(plain("vfat"));
+        // What Debian's kernel takes where nothing else is said.
+        return Some(FileSystem { tables: &["nls_cp437", "nls_ascii"], ..plain("vfat") });
     }
     if has(1080, &[0x53, 0xef]) {
         // A journal is not replayed: the disks of this PC stay as they are.
-        return Some(FileSystem { name: "ext4", module: "ext4", options: "noload" });
+        return Some(FileSystem { options: "noload", ..plain("ext4") });
     }
     None
 }

@@ -40,6 +40,29 @@ struct Seen {
 
 /// Searches until the file is there.
 pub(in crate::boot) fn find(wanted: &Wanted, modules: &mut Modules, uevents: &mut Uevents) -> Result<File> {
+    loop {
+        if let Some(file) = search(wanted, modules, uevents, None)? {
+            return Ok(file);
+        }
+    }
+}
+
+/// Searches for a time only; none when it is not there then.
+pub(in crate::boot) fn find_within(
+    wanted: &Wanted,
+    modules: &mut Modules,
+    uevents: &mut Uevents,
+    most: Duration,
+) -> Result<Option<File>> {
+    search(wanted, modules, uevents, Some(most))
+}
+
+fn search(
+    wanted: &Wanted,
+    modules: &mut Modules,
+    uevents: &mut Uevents,
+    most: Option<Duration>,
+) -> Result<Option<File>> {
     modules.load_for_devices(|_| true);
     let started = Instant::now();
     let mut seen: BTreeMap<String, Seen> = BTreeMap::new();
@@ -55,7 +78,7 @@ pub(in crate::boot) fn find(wanted: &Wanted, modules: &mut Modules, uevents: &mu
             match probe(device, wanted, modules) {
                 Ok(file) => {
                     report::say(&format!("the medium is /dev/{}", device.name));
-                    return Ok(file);
+                    return Ok(Some(file));
                 }
                 Err(why) => {
                     if seen.get(&device.name).is_none_or(|before| before.why != why) {
@@ -66,7 +89,10 @@ pub(in crate::boot) fn find(wanted: &Wanted, modules: &mut Modules, uevents: &mu
                 }
             }
         }
-        if invitation.is_none() && started.elapsed() > PATIENCE {
+        if most.is_some_and(|most| started.elapsed() > most) {
+            return Ok(None);
+        }
+        if most.is_none() && invitation.is_none() && started.elapsed() > PATIENCE {
             invitation = Some(Invitation::extend(&message(&seen)));
         }
         wait(uevents, invitation.as_ref())?;

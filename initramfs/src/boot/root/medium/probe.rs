@@ -3,6 +3,7 @@
 use super::devices::BlockDevice;
 use super::filesystem::{FileSystem, HEAD, ISO, kind_of};
 use crate::modules::Modules;
+use crate::report;
 use brant_sys::loop_device::LoopDevice;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -115,6 +116,11 @@ fn mount_at(device: &Path, target: &str, kind: FileSystem, modules: &mut Modules
     let failed = |why: String| NotHere::Unmountable { kind: kind.name, why };
     // Built in, perhaps; then mounting works all the same.
     let loaded = modules.load(kind.module);
+    for table in kind.tables {
+        if let Err(error) = modules.load(table) {
+            report::complain(&format!("{error:#}"));
+        }
+    }
     let mut private = fs::DirBuilder::new();
     let made = private.recursive(true).mode(0o700).create(MEDIA).and_then(|()| fs::create_dir_all(target));
     made.map_err(|error| failed(error.to_string()))?;
