@@ -4,11 +4,14 @@ use crate::boots::BootsArgs;
 use crate::build::args::BuildArgs;
 use crate::cluster::args::ClusterArgs;
 use crate::manifest::{DiffArgs, InspectArgs};
+use crate::netboot::NetbootArgs;
 use crate::profile::verbs::ProfileVerb;
 use crate::prove::ProveArgs;
+use crate::serve::ServeArgs;
 use crate::site::CustomiseArgs;
 use crate::smoke::SmokeArgs;
 use crate::trial::TryArgs;
+use crate::usb::UsbArgs;
 use crate::write::WriteArgs;
 use clap::{Parser, Subcommand};
 
@@ -39,6 +42,12 @@ pub(crate) enum Verb {
     Diff(DiffArgs),
     /// Change what belongs to one site on a finished ISO.
     Customise(CustomiseArgs),
+    /// Make an ISO into the image of a USB stick whose settings a person can edit on any computer.
+    Usb(UsbArgs),
+    /// Take an ISO apart into the files that PCs boot from over the network.
+    Netboot(NetbootArgs),
+    /// Boot PCs over the network from this one; ends with Ctrl-C.
+    Serve(ServeArgs),
     /// List the profiles that an image can be built from.
     Profiles,
     /// Look at a profile, or check one.

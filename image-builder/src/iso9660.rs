@@ -19,6 +19,13 @@ pub(crate) struct Extent {
     is_folder: bool,
 }
 
+impl Extent {
+    /// Whether it is a folder.
+    pub(crate) fn is_folder(self) -> bool {
+        self.is_folder
+    }
+}
+
 /// An image that is open for reading.
 #[derive(Debug)]
 pub(crate) struct Image<'f> {

@@ -12,13 +12,16 @@ mod invoker;
 mod iso9660;
 mod job;
 mod manifest;
+mod netboot;
 mod pieces;
 mod profile;
 mod progress;
 mod prove;
+mod serve;
 mod site;
 mod smoke;
 mod trial;
+mod usb;
 mod workspace;
 mod write;
 
@@ -36,6 +39,9 @@ fn main() -> ExitCode {
         Verb::Inspect(args) => manifest::inspect(&args).map(|()| ExitCode::SUCCESS),
         Verb::Diff(args) => manifest::diff(&args),
         Verb::Customise(args) => site::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Netboot(args) => netboot::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Usb(args) => usb::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Serve(args) => serve::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Profiles => profile::verbs::list().map(|()| ExitCode::SUCCESS),
         Verb::Profile(verb) => profile::verbs::run(&verb).map(|()| ExitCode::SUCCESS),
         Verb::Cluster(args) => cluster::run(&args),

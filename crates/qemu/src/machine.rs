@@ -50,6 +50,10 @@ pub enum Drive {
     Usb,
     /// Not at all: the image is a folder with `vmlinuz` and `initrd.img`, which QEMU itself starts.
     Kernel,
+    /// It boots over the network, by its firmware's PXE.
+    Network,
+    /// It boots over the network, from a URL: UEFI only.
+    NetworkUrl,
 }
 
 /// What QEMU calls the stick.
@@ -114,7 +118,7 @@ impl Machine {
             "virtio-rng-pci,rng=rng",
         ]);
         arguments.add(["-netdev", &self.segment.netdev(NETWORK)]);
-        arguments.add(["-device", &format!("virtio-net-pci,netdev={NETWORK},mac={},romfile=", self.mac)]);
+        arguments.add(["-device", &self.network_card()]);
         if self.spare_network {
             arguments.add(["-netdev", &format!("user,id={SPARE_NETWORK},restrict=on")]);
             arguments.add(["-device", &format!("e1000,netdev={SPARE_NETWORK},romfile=")]);
@@ -132,6 +136,14 @@ impl Machine {
         arguments.0
     }
 
+    fn network_card(&self) -> String {
+        let from_network = matches!(self.drive, Drive::Network | Drive::NetworkUrl);
+        let boot = if from_network { ",bootindex=0" } else { "" };
+        // UEFI has a driver of its own; the old BIOS boots over the network by the card's ROM.
+        let rom = if from_network && self.firmware == Firmware::Bios { "" } else { ",romfile=" };
+        format!("virtio-net-pci,netdev={NETWORK},mac={}{boot}{rom}", self.mac)
+    }
+
     fn add_firmware(&self, arguments: &mut Arguments) {
         if let Firmware::Uefi { code } | Firmware::UefiSecureBoot { code } = &self.firmware {
             let code = escaped(&code.to_string_lossy());
@@ -142,6 +154,15 @@ impl Machine {
 
     fn add_drive(&self, arguments: &mut Arguments) {
         let image = escaped(&self.image.to_string_lossy());
+        if self.drive == Drive::NetworkUrl {
+            for kind in ["IPv4PXESupport", "IPv6PXESupport"] {
+                arguments.add(["-fw_cfg", &format!("name=opt/org.tianocore/{kind},string=no")]);
+            }
+        }
+        if matches!(self.drive, Drive::Network | Drive::NetworkUrl) {
+            arguments.add(["-boot", "strict=on"]);
+            return;
+        }
         if self.drive == Drive::Kernel {
             let file = |name: &str| self.image.join(name).to_string_lossy().into_owned();
             arguments.add(["-kernel", &file("vmlinuz"), "-initrd", &file("initrd.img")]);
@@ -153,7 +174,9 @@ impl Machine {
         let drive = format!("id=medium,if=none,format=raw,{how},file={image}");
         arguments.add(["-boot", "strict=on", "-drive", &drive]);
         arguments.add(match self.drive {
-            Drive::Cdrom | Drive::Kernel => &["-device", "ide-cd,bus=ide.0,drive=medium,bootindex=0"][..],
+            Drive::Cdrom | Drive::Kernel | Drive::Network | Drive::NetworkUrl => {
+                &["-device", "ide-cd,bus=ide.0,drive=medium,bootindex=0"][..]
+            }
             Drive::Disk => &["-device", "ide-hd,bus=ide.0,drive=medium,bootindex=0"],
             Drive::Usb => &[
                 "-device",

@@ -40,6 +40,16 @@ impl Segment {
         )
     }
 
+    /// Joins a tap device of this host to the segment, in a process without a machine.
+    pub fn with_tap(self, tap: &str) -> Tool {
+        Tool::new(crate::machine::PROGRAM)
+            .args(["-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-name", "tap"])
+            .args(["-netdev", &format!("tap,id=host,ifname={tap},script=no,downscript=no")])
+            .args(["-netdev", &self.netdev("segment")])
+            .args(["-netdev", "hubport,id=port1,hubid=0,netdev=host"])
+            .args(["-netdev", "hubport,id=port2,hubid=0,netdev=segment"])
+    }
+
     /// A DHCP server for the segment: QEMU's own, in a process without a machine. It hands out sixteen addresses,
     /// and offers neither a route nor a name server.
     pub fn dhcp_server(self) -> Tool {

@@ -2,17 +2,20 @@
 
 use super::ways::Twist;
 use crate::build::{INITRAMFS, KERNEL};
-use crate::iso9660::{Extent, Image};
+use crate::iso9660::Image;
+use crate::netboot::root_on_medium;
 use crate::site::{AREA, Own};
 use anyhow::{Context, Result};
 use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 
+/// The name that is written onto a stick.
+pub(super) const EDITED_NAME: &str = "attic";
+/// In front of everything else on a stick are its settings, bytes.
+const HEAD: usize = 16 << 20;
 /// What is said of a root that has changed.
 pub(super) const DAMAGED: &str = "is damaged";
-/// Folders with roots that stay on their medium.
-const ROOTS: &str = "/brant";
 
 /// An image for one start; a copy goes when this is dropped.
 pub(super) struct Prepared {
@@ -43,7 +46,7 @@ pub(super) fn prepare(twist: Twist, iso: &Path, cache: &Path) -> Result<Prepared
         }
         Twist::Pulled => &["toram"],
         Twist::Verified => &["brant.verify"],
-        Twist::FlippedBit | Twist::NoMedium => &[],
+        Twist::FlippedBit | Twist::NoMedium | Twist::EditedStick => &[],
     };
     let folder = cache.join(format!("boots-{}", std::process::id()));
     let making = || format!("making a copy of the image in `{}`", folder.display());
@@ -52,6 +55,12 @@ pub(super) fn prepare(twist: Twist, iso: &Path, cache: &Path) -> Result<Prepared
     let mut prepared = Prepared { image: folder.clone(), copy: Some(folder.clone()) };
     if twist == Twist::NoMedium {
         take_kernel(iso, &folder).with_context(making)?;
+        return Ok(prepared);
+    }
+    if twist == Twist::EditedStick {
+        prepared.image = folder.join("stick.img");
+        crate::usb::make(iso, &prepared.image, true).with_context(making)?;
+        edit(&prepared.image).context("editing the settings on the stick")?;
         return Ok(prepared);
     }
     let copy = folder.join("image.iso");
@@ -68,14 +77,6 @@ pub(super) fn prepare(twist: Twist, iso: &Path, cache: &Path) -> Result<Prepared
     Ok(prepared)
 }
 
-/// The file with the root, where it stays on the medium.
-pub(super) fn root_on_medium(image: &Image<'_>) -> Result<Option<Extent>> {
-    let names = image.names(ROOTS)?;
-    let root =
-        names.iter().find(|name| Path::new(name).extension().is_some_and(|extension| extension == "root"));
-    root.map(|name| image.find(&format!("{ROOTS}/{name}"))).transpose()
-}
-
 /// Behind the first block of the root on a medium, which says what kind of file system it is, so that it is read at once;
 /// in the middle of one in the initramfs, which is read whole.
 fn flip_a_bit(file: &File) -> Result<()> {
@@ -90,6 +91,18 @@ fn flip_a_bit(file: &File) -> Result<()> {
     let mut byte = [0];
     file.read_exact_at(&mut byte, at)?;
     file.write_all_at(&[byte[0] ^ 4], at)?;
+    Ok(())
+}
+
+/// As a person would: the example in `brant.toml`, without the `#` before it.
+fn edit(image: &Path) -> Result<()> {
+    let file = File::options().read(true).write(true).open(image)?;
+    let mut head = vec![0; HEAD];
+    file.read_exact_at(&mut head, 0)?;
+    let example = format!("# name = \"{EDITED_NAME}\"");
+    let at = head.windows(example.len()).position(|window| window == example.as_bytes());
+    let at = at.context("finding the example of a name")?;
+    file.write_all_at(format!("name = \"{EDITED_NAME}\"  ").as_bytes(), at as u64)?;
     Ok(())
 }
 

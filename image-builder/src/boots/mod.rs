@@ -1,5 +1,6 @@
 //! `brant-image boots`: one machine after the other, started from an image in each of the ways that people start it.
 
+mod lan;
 mod mishap;
 mod ways;
 
@@ -16,6 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 use brant_qemu::qmp::Qmp;
 use brant_types::agent::NodeState;
 use clap::Args;
+use lan::Lan;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -92,14 +94,20 @@ fn choose(args: &BootsArgs, images: Images) -> Result<Vec<Way>> {
     let wanted = |way: &&Way| {
         (args.only.is_empty() || args.only.iter().any(|name| name == way.name)) && (!args.quick || way.quick)
     };
-    Ok(fitting.filter(wanted).copied().collect())
+    let (possible, impossible): (Vec<Way>, Vec<Way>) =
+        fitting.filter(wanted).partition(|way| way.network.is_none() || rustix::process::geteuid().is_root());
+    if !impossible.is_empty() {
+        let names: Vec<&str> = impossible.iter().map(|way| way.name).collect();
+        eprintln!("only root can serve a network, so these are left out: {}", names.join(", "));
+    }
+    Ok(possible)
 }
 
 /// Whether the image stays on its medium.
 fn images(iso: &Path) -> Result<Images> {
     let file = File::open(iso).with_context(|| format!("opening the image `{}`", iso.display()))?;
     let image = Image::open(&file)?;
-    let stays = mishap::root_on_medium(&image)?.is_some();
+    let stays = crate::netboot::root_on_medium(&image)?.is_some();
     Ok(if stays { Images::OnMedium } else { Images::InMemory })
 }
 
@@ -117,12 +125,16 @@ fn start(args: &BootsArgs, workspace: &Workspace, iso: &Path, way: &Way) -> Resu
         ovmf_dir: None,
     };
     let plan = create::plan(&CreateArgs { name: args.name.clone(), machines, dhcp: false, timeout: None })?;
+    let lan = |kind| Lan::begin(kind, plan.segment, iso, &workspace.cache());
+    let _until_the_end = way.network.map(lan).transpose()?;
     let nascent = Nascent::start(&plan)?;
     match way.twist {
         Twist::FlippedBit => says(&nascent, &plan, mishap::DAMAGED),
         Twist::NoMedium => says(&nascent, &plan, "has not been found yet"),
         Twist::Verified => says(&nascent, &plan, "This medium is whole"),
-        Twist::None | Twist::SecureBoot | Twist::Pulled | Twist::SpareNetwork => joins(&nascent, &plan, way),
+        Twist::None | Twist::SecureBoot | Twist::Pulled | Twist::SpareNetwork | Twist::EditedStick => {
+            joins(&nascent, &plan, way)
+        }
     }
 }
 
@@ -191,6 +203,11 @@ fn joins(nascent: &Nascent, plan: &Plan, way: &Way) -> Result<String> {
             })?;
             node.nodes()?;
             Ok("joined, with one of two cables".to_owned())
+        }
+        Twist::EditedStick => {
+            let name = node.shell(ROOT, "hostname")?;
+            ensure!(name.trim() == mishap::EDITED_NAME, "the node is called {}", name.trim());
+            Ok(format!("joined, as `{}`, as its stick says", name.trim()))
         }
         _ => Ok("joined".to_owned()),
     }

@@ -15,6 +15,8 @@ pub(super) struct Way {
     pub(super) memory: Option<u32>,
     /// What is special.
     pub(super) twist: Twist,
+    /// What it boots from over the network, if it does.
+    pub(super) network: Option<Network>,
     /// Which images it is for.
     pub(super) images: Images,
     /// Whether it is part of every test run.
@@ -38,6 +40,21 @@ pub(super) enum Twist {
     Verified,
     /// There is a second network card without a cable.
     SpareNetwork,
+    /// The image is made into one for a stick, and its settings are edited: the node has the name that was written there.
+    EditedStick,
+}
+
+/// How a machine boots over the network. This host serves there, which needs root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Network {
+    /// By PXE; this host gives the addresses, too.
+    Pxe,
+    /// By PXE; another server gives the addresses.
+    PxeBesideDhcp,
+    /// From the URL of the boot loader.
+    Url,
+    /// From the URL of the ISO.
+    UrlOfIso,
 }
 
 /// Which images a way is for.
@@ -57,12 +74,17 @@ const CD: Way = Way {
     boot: BootMedium::Cdrom,
     memory: None,
     twist: Twist::None,
+    network: None,
     images: Images::All,
     quick: false,
 };
 
+const STICK: Way = Way { name: "edited-stick-bios", boot: BootMedium::Usb, twist: Twist::EditedStick, ..CD };
+
+const PXE: Way = Way { name: "pxe-bios", boot: BootMedium::Network, network: Some(Network::Pxe), ..CD };
+
 /// All of them.
-pub(super) const WAYS: [Way; 13] = [
+pub(super) const WAYS: [Way; 23] = [
     CD,
     Way { name: "cd-uefi", firmware: FirmwareKind::Uefi, ..CD },
     Way { name: "disk-bios", boot: BootMedium::Disk, ..CD },
@@ -82,7 +104,7 @@ pub(super) const WAYS: [Way; 13] = [
         twist: Twist::SecureBoot,
         ..CD
     },
-    Way { name: "little-memory", memory: Some(512), images: Images::InMemory, ..CD },
+    Way { name: "little-memory", memory: Some(512), images: Images::InMemory, quick: true, ..CD },
     Way { name: "two-network-cards", twist: Twist::SpareNetwork, ..CD },
     Way { name: "flipped-bit", twist: Twist::FlippedBit, quick: true, ..CD },
     Way { name: "checked-medium", twist: Twist::Verified, ..CD },
@@ -100,6 +122,39 @@ pub(super) const WAYS: [Way; 13] = [
         twist: Twist::Pulled,
         images: Images::OnMedium,
         ..CD
+    },
+    STICK,
+    Way { name: "edited-stick-uefi", firmware: FirmwareKind::Uefi, ..STICK },
+    Way { name: "edited-stick-uefi-secure-boot", firmware: FirmwareKind::UefiSecureBoot, ..STICK },
+    PXE,
+    Way { name: "pxe-uefi", firmware: FirmwareKind::Uefi, ..PXE },
+    Way {
+        name: "pxe-uefi-secure-boot",
+        firmware: FirmwareKind::UefiSecureBoot,
+        twist: Twist::SecureBoot,
+        ..PXE
+    },
+    Way { name: "pxe-bios-beside-dhcp", network: Some(Network::PxeBesideDhcp), ..PXE },
+    Way {
+        name: "pxe-uefi-beside-dhcp",
+        firmware: FirmwareKind::Uefi,
+        network: Some(Network::PxeBesideDhcp),
+        ..PXE
+    },
+    Way {
+        name: "url-uefi",
+        firmware: FirmwareKind::Uefi,
+        boot: BootMedium::NetworkUrl,
+        network: Some(Network::Url),
+        ..PXE
+    },
+    Way {
+        name: "url-of-iso-uefi",
+        firmware: FirmwareKind::Uefi,
+        boot: BootMedium::NetworkUrl,
+        memory: Some(2048),
+        network: Some(Network::UrlOfIso),
+        ..PXE
     },
 ];
 

@@ -15,7 +15,7 @@ if [ -z "$image" ]; then
     exit 1
 fi
 apt-get --quiet=2 -o APT::Sandbox::User=root download \
-    "$image" isolinux syslinux-common grub-efi-amd64-signed shim-signed shim-helpers-amd64-signed \
+    "$image" isolinux pxelinux syslinux-common grub-efi-amd64-signed shim-signed shim-helpers-amd64-signed \
     $BRANT_MEMORY_TEST $BRANT_FIRMWARE_PACKAGES
 for deb in *.deb; do
     dpkg-deb --extract "$deb" "$1/.brant/files"

@@ -5,9 +5,27 @@ use anyhow::Context as _;
 use fatfs::{Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider};
 use std::io::{Cursor, Write};
 
-/// Room for the boot loaders and some more. With clusters of 1 KiB it has more than the 4,084 that FAT12 may have
-/// and fewer than the 65,525 from which FAT32 begins.
-const SIZE: usize = 8 << 20;
+/// How large a partition is, and its clusters, so that it has more of them than the 4,084 that FAT12 may have and fewer
+/// than the 65,525 from which FAT32 begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EspShape {
+    /// The partition's length, bytes.
+    pub size: usize,
+    cluster: u32,
+}
+
+impl EspShape {
+    /// Room for the boot loaders and some more.
+    const BOOT_LOADERS: Self = Self { size: 8 << 20, cluster: 1024 };
+
+    /// Room for so many bytes of files; up to 2 GiB.
+    pub(crate) fn for_content(bytes: u64) -> Self {
+        const MIB: u64 = 1 << 20;
+        let size = bytes.next_multiple_of(MIB).clamp(64 * MIB, 2047 * MIB);
+        let cluster = [4096, 8192, 16384].into_iter().find(|cluster| size / u64::from(*cluster) < 60_000);
+        Self { size: usize::try_from(size).unwrap_or(usize::MAX), cluster: cluster.unwrap_or(32768) }
+    }
+}
 
 /// A file of the partition: its path, and what is in it.
 pub(crate) type EspFile = (String, Vec<u8>);
@@ -31,10 +49,18 @@ impl TimeProvider for Fixed {
 /// # Errors
 /// The files do not fit, or their folders cannot be repaired.
 pub(crate) fn image(files: &[EspFile], volume_id: u32) -> anyhow::Result<Vec<u8>> {
-    let mut disk = Cursor::new(vec![0; SIZE]);
+    image_of(files, EspShape::BOOT_LOADERS, volume_id)
+}
+
+/// The same, of another shape.
+///
+/// # Errors
+/// Likewise.
+pub(crate) fn image_of(files: &[EspFile], shape: EspShape, volume_id: u32) -> anyhow::Result<Vec<u8>> {
+    let mut disk = Cursor::new(vec![0; shape.size]);
     let options = FormatVolumeOptions::new()
         .fat_type(FatType::Fat16)
-        .bytes_per_cluster(1024)
+        .bytes_per_cluster(shape.cluster)
         .volume_id(volume_id)
         .volume_label(*b"BRANT EFI  ");
     fatfs::format_volume(&mut disk, options).context("formatting the EFI partition")?;
@@ -107,6 +133,6 @@ mod tests {
 
     #[test]
     fn too_much_is_an_error() {
-        assert!(image(&[("a".to_owned(), vec![0; SIZE])], 1).is_err());
+        assert!(image(&[("a".to_owned(), vec![0; EspShape::BOOT_LOADERS.size])], 1).is_err());
     }
 }

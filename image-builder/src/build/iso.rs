@@ -13,11 +13,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// BIOS boot loader files: in the packages, and on the medium.
-const BIOS: [(&str, &str); 4] = [
+const BIOS: [(&str, &str); 5] = [
     ("usr/lib/ISOLINUX/isolinux.bin", "isolinux/isolinux.bin"),
     ("usr/lib/syslinux/modules/bios/ldlinux.c32", "isolinux/ldlinux.c32"),
     ("usr/lib/syslinux/modules/bios/libutil.c32", "isolinux/libutil.c32"),
     ("usr/lib/syslinux/modules/bios/menu.c32", "isolinux/menu.c32"),
+    // For `brant-image netboot`: it starts PCs over the network.
+    ("usr/lib/PXELINUX/lpxelinux.0", "isolinux/lpxelinux.0"),
 ];
 
 /// UEFI boot loader files, likewise: Debian's signed shim, and the GRUB that Debian signs for CDs.
@@ -30,6 +32,10 @@ const UEFI: [(&str, &str); 3] = [
 /// Memtest86+, likewise.
 const MEMORY_TEST: [(&str, &str); 2] =
     [("boot/memtest86+x64.bin", menu::MEMORY_TEST), ("boot/memtest86+x64.efi", menu::MEMORY_TEST_EFI)];
+
+/// The GRUB that Debian signs for booting over the network; for `brant-image netboot`.
+const NETWORK: [(&str, &str); 1] =
+    [("usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed", "boot/grub/grubnetx64.efi")];
 
 /// The type of an EFI system partition.
 const EFI_PARTITION: &str = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";
@@ -56,14 +62,12 @@ impl Medium {
         menus: &Path,
     ) -> anyhow::Result<Self> {
         let image_id = &root.facts().image_id;
-        let version = kernel_version(&root.path("usr/lib/modules"))?;
         let menu = |template: &str, one| {
             let path = menus.join(template);
             let text = fs::read_to_string(&path).with_context(|| format!("reading `{}`", path.display()))?;
             Ok::<_, anyhow::Error>(menu::render(&text, profile, image_id, one))
         };
-        let kernel = root.extra(&format!("boot/vmlinuz-{version}"));
-        place(&tree, menu::KERNEL, &read(&kernel)?)?;
+        place(&tree, menu::KERNEL, &read(&kernel(root)?)?)?;
         let to = tree.join(menu::INITRAMFS.trim_start_matches('/'));
         fs::rename(&initramfs.file, &to).with_context(|| format!("placing `{}`", to.display()))?;
         if let RootFacts::Medium { file, .. } = &carried.facts {
@@ -77,7 +81,7 @@ impl Medium {
                 place(&tree, to, &read(&root.extra(from))?)?;
             }
         }
-        for (from, to) in BIOS {
+        for (from, to) in BIOS.into_iter().chain(NETWORK) {
             place(&tree, to, &read(&root.extra(from))?)?;
         }
         place(&tree, "isolinux/isolinux.cfg", menu("isolinux.cfg", menu::isolinux)?.as_bytes())?;
@@ -141,6 +145,15 @@ impl Medium {
             .run()
             .context("writing the medium")
     }
+}
+
+/// The kernel's file.
+///
+/// # Errors
+/// There is none, or there are several.
+pub(super) fn kernel(root: &SealedRoot) -> anyhow::Result<PathBuf> {
+    let version = kernel_version(&root.path("usr/lib/modules"))?;
+    Ok(root.extra(&format!("boot/vmlinuz-{version}")))
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {

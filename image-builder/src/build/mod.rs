@@ -28,6 +28,7 @@ mod publish;
 mod release;
 mod root;
 pub(crate) mod secret;
+mod sizes;
 mod squashfs;
 mod unchanged;
 mod verity;
@@ -40,6 +41,7 @@ use base::Base;
 use bench::Bench;
 use brant_types::site::Site;
 use carried::CarriedRoot;
+pub(crate) use esp::{EspFile, EspShape, image_of as esp_image};
 use iso::Medium;
 pub(crate) use menu::{INITRAMFS, KERNEL, MENUS};
 use programs::Programs;
@@ -47,6 +49,7 @@ use publish::{Draft, Published};
 pub(crate) use release::hex;
 use root::{OpenRoot, SealedRoot};
 use std::io::Write;
+use std::path::Path;
 use unchanged::Inputs;
 
 /// Builds an image; the last line of standard output says where it is.
@@ -94,14 +97,18 @@ pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<()> {
     let initramfs = initramfs::make(&plan.profile, &root, &programs, &carried, &site, place)?;
     stage.done(&format!("{}, {} modules", size_of(&initramfs.file)?, initramfs.modules));
 
+    let kernel = iso::kernel(&root)?;
+    let sizes = sizes::measure(&plan.profile, &kernel, &initramfs.file, &carried.file)?;
     let stage = progress.stage("writing the medium");
     let places = (bench.work("medium"), bench.work("esp.img"));
     let medium =
         Medium::lay_out(places, &plan.profile, &root, (initramfs, carried), &plan.workspace.menus())?;
     let mut manifest = manifest(&plan, &base, (packages, tools), &mut root)?;
+    manifest.sizes = sizes;
     manifest::add_medium(&mut manifest, medium.tree())?;
     medium.write(&plan.profile, &root, base.date, draft.path())?;
     check::medium(draft.path(), &medium.esp_bytes)?;
+    sizes::check(&plan.profile, &sizes, length(draft.path())?)?;
     let published = draft.publish()?;
     manifest.write_beside(&published.path)?;
     inputs.remember(&published);
@@ -180,12 +187,16 @@ fn manifest(
     Ok(manifest::begin(root.facts(), kernel, debian, packages, tools, files))
 }
 
-fn size_of(file: &std::path::Path) -> anyhow::Result<String> {
-    let about = std::fs::metadata(file).with_context(|| format!("looking at `{}`", file.display()))?;
-    Ok(megabytes(about.len()))
+fn size_of(file: &Path) -> anyhow::Result<String> {
+    Ok(megabytes(length(file)?))
 }
 
-fn megabytes(bytes: u64) -> String {
+fn length(file: &Path) -> anyhow::Result<u64> {
+    let about = std::fs::metadata(file).with_context(|| format!("looking at `{}`", file.display()))?;
+    Ok(about.len())
+}
+
+pub(crate) fn megabytes(bytes: u64) -> String {
     format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10)
 }
 

@@ -152,6 +152,12 @@ pub(crate) enum BootMedium {
     /// Not at all: its kernel is started by hand, for tests.
     #[value(skip)]
     Kernel,
+    /// Not at all: they boot over the network, by their firmware's PXE.
+    #[value(skip)]
+    Network,
+    /// Not at all: they boot over the network, from a URL.
+    #[value(skip)]
+    NetworkUrl,
 }
 
 impl fmt::Display for FirmwareKind {
@@ -171,6 +177,8 @@ impl fmt::Display for BootMedium {
             Self::Disk => "disk",
             Self::Usb => "USB stick",
             Self::Kernel => "no medium",
+            Self::Network => "PXE",
+            Self::NetworkUrl => "a URL",
         })
     }
 }

@@ -90,6 +90,8 @@ impl Plan {
                 BootMedium::Disk => Drive::Disk,
                 BootMedium::Usb => Drive::Usb,
                 BootMedium::Kernel => Drive::Kernel,
+                BootMedium::Network => Drive::Network,
+                BootMedium::NetworkUrl => Drive::NetworkUrl,
             },
             image: self.iso.clone(),
             segment: self.segment,

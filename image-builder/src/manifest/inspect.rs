@@ -1,7 +1,7 @@
 //! `brant-image inspect FILE`: what an image is, how it boots, and whether it is whole.
 
 use super::{Manifest, what_counts};
-use crate::build::hex;
+use crate::build::{hex, megabytes};
 use crate::clock;
 use crate::failure::{Advice, Kind};
 use crate::iso9660::Image;
@@ -75,7 +75,8 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
         let text = serde_json::to_string_pretty(&all).context("writing JSON")?;
         writeln!(out, "{text}").context("printing")?;
     } else {
-        for (name, value) in rows(&image, &manifest, &boots) {
+        let length = file.metadata().with_context(reading)?.len();
+        for (name, value) in rows(&image, &manifest, &boots, length) {
             writeln!(out, "{name:16}  {value}").context("printing")?;
         }
         drop(out);
@@ -84,12 +85,13 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
     if args.verify { verify(&image, &manifest) } else { Ok(()) }
 }
 
-fn rows(image: &Image<'_>, manifest: &Manifest, boots: &Boots) -> Vec<(&'static str, String)> {
+fn rows(image: &Image<'_>, manifest: &Manifest, boots: &Boots, length: u64) -> Vec<(&'static str, String)> {
     let facts = &manifest.image;
     let partitions = match &boots.partitions {
         Ok(count) => format!("valid GPT with {count} partitions"),
         Err(why) => format!("no valid GPT ({why})"),
     };
+    let parts = manifest.sizes.rows(length).map(|(name, bytes)| format!("{name} {}", megabytes(bytes)));
     let yes = |yes: bool| if yes { "yes" } else { "no" };
     vec![
         ("image", format!("{} (profile {}, Brant {})", facts.image_id, facts.profile, facts.version)),
@@ -100,6 +102,7 @@ fn rows(image: &Image<'_>, manifest: &Manifest, boots: &Boots) -> Vec<(&'static 
             "boots",
             format!("as CD: {}; by BIOS as disk: {}; {partitions}", yes(boots.el_torito), yes(boots.bios)),
         ),
+        ("size", format!("{}: {}", megabytes(length), parts.join(", "))),
         ("packages", manifest.packages.len().to_string()),
         ("files", format!("{} on the root, {} on the medium", manifest.root.len(), manifest.medium.len())),
     ]

@@ -1,6 +1,6 @@
 //! Making a manifest while an image is built.
 
-use super::{Debian, FileEntry, Manifest, PLACE, Package, SCHEMA, is_menu, spdx, what_counts};
+use super::{Debian, FileEntry, Manifest, PLACE, Package, SCHEMA, Sizes, is_menu, spdx, what_counts};
 use crate::build::hex;
 use anyhow::{Context as _, ensure};
 use brant_sys::child::Tool;
@@ -91,6 +91,7 @@ pub(crate) fn begin(
     root: Vec<FileEntry>,
 ) -> Manifest {
     Manifest {
+        sizes: Sizes::default(),
         schema: SCHEMA,
         image: image.clone(),
         kernel,

@@ -38,12 +38,35 @@ pub(crate) struct Manifest {
     pub debian: Debian,
     /// The programs of the workstation that made it, with their versions.
     pub tools: BTreeMap<String, String>,
+    /// What takes how much room.
+    #[serde(default)]
+    pub sizes: Sizes,
     /// Debian's packages, those of which only files were taken included.
     pub packages: Vec<Package>,
     /// The files of the medium. What belongs to a site does not count.
     pub medium: Vec<FileEntry>,
     /// The files of the root.
     pub root: Vec<FileEntry>,
+}
+
+/// What of an image takes how much room, bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sizes {
+    /// The kernel.
+    pub kernel: u64,
+    /// `init`, and the drivers that it needs to find the root and the network.
+    pub drivers: u64,
+    /// The root, as it is packed.
+    pub root: u64,
+}
+
+impl Sizes {
+    /// All parts of an image of this length, the rest last.
+    pub(crate) fn rows(&self, image: u64) -> [(&'static str, u64); 4] {
+        let Self { kernel, drivers, root } = *self;
+        let rest = image.saturating_sub(kernel + drivers + root);
+        [("kernel", kernel), ("init and drivers", drivers), ("root", root), ("the rest", rest)]
+    }
 }
 
 /// The state of Debian's archive.

@@ -136,6 +136,8 @@ pub(crate) struct Image {
     pub root: RootPlace,
     /// zstd's level for the root's squashfs.
     pub compression: u32,
+    /// How large the image may be, in millions of bytes.
+    pub budget: u32,
 }
 
 /// The boot menu and the medium.

@@ -207,8 +207,9 @@ fn read_image(mut section: Section<'_>, complaints: &mut Complaints) -> Option<I
     let places = [("initramfs", RootPlace::Initramfs), ("medium", RootPlace::Medium)];
     let root = section.word("root", &places, complaints);
     let compression = section.number("compression", 1..=22, complaints);
+    let budget = section.number("budget", 1..=100_000, complaints);
     section.finish(complaints);
-    Some(Image { root: root?, compression: compression?.0 })
+    Some(Image { root: root?, compression: compression?.0, budget: budget?.0 })
 }
 
 fn read_boot(mut section: Section<'_>, complaints: &mut Complaints) -> Option<Boot> {

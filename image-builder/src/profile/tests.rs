@@ -24,6 +24,7 @@ uid = 1000
 [image]
 root = "initramfs"
 compression = 15
+budget = 100
 [boot]
 timeout = 3
 volume = "BRANT"

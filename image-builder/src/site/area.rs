@@ -36,6 +36,14 @@ pub(crate) fn render(site: &Site) -> anyhow::Result<Vec<u8>> {
     Ok(area)
 }
 
+/// The area of an image that carries nothing of a site.
+///
+/// # Errors
+/// None in practice.
+pub(crate) fn empty() -> anyhow::Result<Vec<u8>> {
+    render(&Site::default())
+}
+
 /// What an area holds.
 ///
 /// # Errors

@@ -71,6 +71,11 @@ impl Own {
         self.menus.first().and_then(|(_, menu)| arguments::read(menu)).unwrap_or_default()
     }
 
+    /// Whoever has the image cannot join by it any more.
+    pub(crate) fn take_secret_out(&mut self) {
+        self.site.secret = None;
+    }
+
     /// What is in it.
     pub(crate) fn site(&self) -> &Site {
         &self.site

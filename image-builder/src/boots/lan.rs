@@ -1,0 +1,152 @@
+//! A network for machines that boot from it: this host joins their segment by a tap device, and serves there.
+
+use super::ways::Network;
+use crate::serve::{ByUrl, Interface, Options, Served};
+use anyhow::{Context, Result, ensure};
+use brant_qemu::segment::Segment;
+use brant_sys::child::{Running, Tool};
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// How the names of the tap devices begin.
+const TAPS: &str = "brant";
+/// This host's address.
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 77);
+const PREFIX: u8 = 24;
+const RANGE: (Ipv4Addr, Ipv4Addr) = (Ipv4Addr::new(10, 88, 0, 100), Ipv4Addr::new(10, 88, 0, 120));
+/// The address of the network's own DHCP server, where it has one.
+const OTHER: &str = "10.88.0.1/24";
+/// How long a tap may take to be joined.
+const JOINING: Duration = Duration::from_secs(20);
+
+/// It is taken down when this is dropped.
+pub(super) struct Lan {
+    served: Option<Served>,
+    _other: Option<Dhcp>,
+    _joint: Joint,
+}
+
+impl Lan {
+    /// Joins the segment and serves the image there.
+    pub(super) fn begin(kind: Network, segment: Segment, iso: &Path, cache: &Path) -> Result<Self> {
+        remove_leftovers();
+        let joint = Joint::make(segment, format!("{TAPS}{:x}", segment.port))?;
+        ip(&["addr", "add", &format!("{ADDRESS}/{PREFIX}"), "dev", &joint.tap])?;
+        let other = (kind == Network::PxeBesideDhcp).then(|| Dhcp::begin(segment)).transpose()?;
+        let interface = Interface { name: joint.tap.clone(), address: ADDRESS, prefix: PREFIX };
+        let options = Options {
+            range: (kind != Network::PxeBesideDhcp).then_some(RANGE),
+            port: 80,
+            with_secret: true,
+            by_url: if kind == Network::UrlOfIso { ByUrl::Iso } else { ByUrl::BootLoader },
+        };
+        let served = Served::begin(iso, cache, &interface, options).context("serving the image")?;
+        Ok(Self { served: Some(served), _other: other, _joint: joint })
+    }
+}
+
+impl Drop for Lan {
+    fn drop(&mut self) {
+        // Before the network that it is on.
+        self.served = None;
+    }
+}
+
+/// A tap device on the segment.
+struct Joint {
+    tap: String,
+    hub: Option<Running>,
+}
+
+impl Joint {
+    fn make(segment: Segment, tap: String) -> Result<Self> {
+        ip(&["tuntap", "add", "dev", &tap, "mode", "tap"])?;
+        let mut joint = Self { tap, hub: None };
+        ip(&["link", "set", &joint.tap, "up"])?;
+        // It warns that there is no machine in it.
+        let hub = segment.with_tap(&joint.tap).stderr(Stdio::null()).spawn();
+        joint.hub = Some(hub.context("joining the machines' network")?);
+        joint.wait_for_carrier()?;
+        Ok(joint)
+    }
+
+    fn wait_for_carrier(&self) -> Result<()> {
+        let since = Instant::now();
+        let carrier = format!("/sys/class/net/{}/carrier", self.tap);
+        while std::fs::read_to_string(&carrier).is_ok_and(|text| text.trim() != "1") {
+            crate::interrupt::check()?;
+            ensure!(since.elapsed() < JOINING, "this host has not joined the machines' network");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Joint {
+    fn drop(&mut self) {
+        if let Some(hub) = self.hub.take() {
+            hub.kill();
+        }
+        if let Err(error) = ip(&["link", "delete", &self.tap]) {
+            tracing::debug!("removing a network device: {error:#}");
+        }
+    }
+}
+
+/// The DHCP server that a network has already, as a machine of its own: in a network namespace.
+struct Dhcp {
+    server: Option<Running>,
+    space: String,
+    _joint: Joint,
+}
+
+impl Dhcp {
+    fn begin(segment: Segment) -> Result<Self> {
+        let tap = format!("{TAPS}{:x}d", segment.port);
+        let joint = Joint::make(segment, tap.clone())?;
+        ip(&["netns", "add", &tap])?;
+        let mut dhcp = Self { server: None, space: tap.clone(), _joint: joint };
+        ip(&["link", "set", &tap, "netns", &tap])?;
+        ip(&["-n", &tap, "addr", "add", OTHER, "dev", &tap])?;
+        ip(&["-n", &tap, "link", "set", &tap, "up"])?;
+        let (first, last) = RANGE;
+        let server = Tool::new("ip").args(["netns", "exec", &tap, "dnsmasq", "--keep-in-foreground"]);
+        let server = server
+            .args(["--conf-file=/dev/null", "--port=0", "--leasefile-ro", "--pid-file", "--user=root"])
+            .args([format!("--interface={tap}"), format!("--dhcp-range={first},{last},1h")])
+            .stderr(Stdio::null());
+        dhcp.server = Some(server.spawn().context("starting another DHCP server")?);
+        Ok(dhcp)
+    }
+}
+
+impl Drop for Dhcp {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.kill();
+        }
+        // The device goes with it.
+        if let Err(error) = ip(&["netns", "delete", &self.space]) {
+            tracing::warn!("removing a network namespace: {error:#}");
+        }
+    }
+}
+
+/// One that was killed has left its device, whose address would now be in the way.
+fn remove_leftovers() {
+    let entries = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    for name in names.filter(|name| name.starts_with(TAPS)) {
+        let carrier = std::fs::read_to_string(format!("/sys/class/net/{name}/carrier")).unwrap_or_default();
+        if carrier.trim() == "0" {
+            let _somebody_else_was_faster = ip(&["link", "delete", &name]);
+        }
+    }
+}
+
+fn ip(arguments: &[&str]) -> Result<()> {
+    // Not one that a signal stops: it is needed for clearing up.
+    Tool::new("ip").args(arguments).run().with_context(|| format!("running `ip {}`", arguments.join(" ")))
+}
