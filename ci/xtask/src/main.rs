@@ -39,6 +39,8 @@ enum Verb {
 enum Bench {
     /// How long a process stands still when it moves, against CRIU by hand.
     Migrate(bench::BenchArgs),
+    /// How long an image takes to be made and to join, and how large it is.
+    Build(bench::build::BuildBenchArgs),
 }
 
 #[derive(Subcommand)]
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Verb::Simulate(arguments) => simulate::run(&arguments),
         Verb::Test(Test::Full(arguments)) => test::run(&arguments),
         Verb::Bench(Bench::Migrate(args)) => bench::run(&args),
+        Verb::Bench(Bench::Build(args)) => bench::build::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

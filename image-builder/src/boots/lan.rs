@@ -1,7 +1,7 @@
 //! A network for machines that boot from it: this host joins their segment by a tap device, and serves there.
 
 use super::ways::Network;
-use crate::serve::{ByUrl, Interface, Options, Served};
+use crate::serve::{Interface, Options, Served};
 use anyhow::{Context, Result, ensure};
 use brant_qemu::segment::Segment;
 use brant_sys::child::{Running, Tool};
@@ -36,12 +36,8 @@ impl Lan {
         ip(&["addr", "add", &format!("{ADDRESS}/{PREFIX}"), "dev", &joint.tap])?;
         let other = (kind == Network::PxeBesideDhcp).then(|| Dhcp::begin(segment)).transpose()?;
         let interface = Interface { name: joint.tap.clone(), address: ADDRESS, prefix: PREFIX };
-        let options = Options {
-            range: (kind != Network::PxeBesideDhcp).then_some(RANGE),
-            port: 80,
-            with_secret: true,
-            by_url: if kind == Network::UrlOfIso { ByUrl::Iso } else { ByUrl::BootLoader },
-        };
+        let options =
+            Options { range: (kind != Network::PxeBesideDhcp).then_some(RANGE), port: 80, with_secret: true };
         let served = Served::begin(iso, cache, &interface, options).context("serving the image")?;
         Ok(Self { served: Some(served), _other: other, _joint: joint })
     }

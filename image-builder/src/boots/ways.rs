@@ -51,10 +51,8 @@ pub(super) enum Network {
     Pxe,
     /// By PXE; another server gives the addresses.
     PxeBesideDhcp,
-    /// From the URL of the boot loader.
-    Url,
     /// From the URL of the ISO.
-    UrlOfIso,
+    Url,
 }
 
 /// Which images a way is for.
@@ -84,7 +82,7 @@ const STICK: Way = Way { name: "edited-stick-bios", boot: BootMedium::Usb, twist
 const PXE: Way = Way { name: "pxe-bios", boot: BootMedium::Network, network: Some(Network::Pxe), ..CD };
 
 /// All of them.
-pub(super) const WAYS: [Way; 23] = [
+pub(super) const WAYS: [Way; 22] = [
     CD,
     Way { name: "cd-uefi", firmware: FirmwareKind::Uefi, ..CD },
     Way { name: "disk-bios", boot: BootMedium::Disk, ..CD },
@@ -145,15 +143,8 @@ pub(super) const WAYS: [Way; 23] = [
         name: "url-uefi",
         firmware: FirmwareKind::Uefi,
         boot: BootMedium::NetworkUrl,
-        network: Some(Network::Url),
-        ..PXE
-    },
-    Way {
-        name: "url-of-iso-uefi",
-        firmware: FirmwareKind::Uefi,
-        boot: BootMedium::NetworkUrl,
         memory: Some(2048),
-        network: Some(Network::UrlOfIso),
+        network: Some(Network::Url),
         ..PXE
     },
 ];

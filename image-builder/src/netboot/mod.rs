@@ -3,7 +3,7 @@
 //! ```text
 //! BIOS, PXE    lpxelinux.0 ── ldlinux.c32, menu.c32, pxelinux.cfg/default ┐
 //! UEFI, PXE    bootx64.efi (shim) ── grubx64.efi ── grub/grub.cfg ────────┼─▶ vmlinuz, initrd.img ─▶ (root.squashfs)
-//! UEFI, HTTP   bootx64.efi, or brant.iso, which is a disk to the firmware ┘
+//! UEFI, HTTP   brant.iso, which is a disk to the firmware
 //! ```
 //!
 //! What goes over a network in clear carries no secret, unless that is asked for.

@@ -79,7 +79,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_word_that_was_meant() {
     let source = GOOD.replace("timeout", "tiemout");
     assert_eq!(
         complaints(&source),
-        ["it.toml:20: `[boot]` has an unknown key `tiemout`; did you mean `timeout`?"]
+        ["it.toml:21: `[boot]` has an unknown key `tiemout`; did you mean `timeout`?"]
     );
     let found = complaints(&format!("colour = 1\n{GOOD}"));
     assert!(
@@ -91,7 +91,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_word_that_was_meant() {
 #[test]
 fn an_absent_key_is_named_with_the_line_of_its_table() {
     let source = GOOD.replace("timeout = 3\n", "");
-    assert_eq!(complaints(&source), ["it.toml:19: `[boot]` lacks `timeout`"]);
+    assert_eq!(complaints(&source), ["it.toml:20: `[boot]` lacks `timeout`"]);
 }
 
 #[test]
@@ -107,8 +107,8 @@ fn all_complaints_come_at_once() {
             "it.toml:5: `-rf` is not the name of a package",
             "it.toml:5: `packages` wants a text, not this number",
             "it.toml:11: `init` cannot be `brnat`; did you mean `brant`?",
-            "it.toml:20: `timeout` is a whole number from 1 to 3599",
-            "it.toml:21: `my stick` is not a label; up to 11 of A-Z, 0-9 and _",
+            "it.toml:21: `timeout` is a whole number from 1 to 3599",
+            "it.toml:22: `my stick` is not a label; up to 11 of A-Z, 0-9 and _",
         ]
     );
 }
@@ -157,7 +157,7 @@ fn a_complaint_names_the_file_that_it_is_about() {
     let base = GOOD.replace("BRANT", "my stick");
     let over = "extends = \"base\"\n[debian]\npackages = [\"-crui\"]\n";
     let said = load(&[("base", base.as_str()), ("it", over)], "it").unwrap_err();
-    assert!(said.contains("base.toml:21: `my stick`"), "{said}");
+    assert!(said.contains("base.toml:22: `my stick`"), "{said}");
     assert!(said.contains("it.toml:3: `-crui` takes nothing away"), "{said}");
     assert!(said.contains("did you mean `-criu`?"), "{said}");
 }

@@ -1,7 +1,7 @@
 //! dnsmasq, as DHCP and TFTP server, or as TFTP server and DHCP proxy.
 
+use super::Options;
 use super::interface::Interface;
-use super::{ByUrl, Options};
 use crate::failure::{Advice, Kind};
 use crate::netboot;
 use anyhow::{Context as _, Result};
@@ -85,10 +85,6 @@ fn wait_until_it_serves(mut dnsmasq: Running) -> Result<Running> {
 
 fn render(service: &Service<'_>) -> String {
     let Service { interface, options, tree, web } = service;
-    let by_url = match options.by_url {
-        ByUrl::BootLoader => "bootx64.efi",
-        ByUrl::Iso => netboot::ISO,
-    };
     let mut lines = vec![
         // No DNS.
         "port=0".to_owned(),
@@ -114,7 +110,8 @@ fn render(service: &Service<'_>) -> String {
             "dhcp-authoritative".to_owned(),
             "dhcp-vendorclass=set:http,HTTPClient".to_owned(),
             "dhcp-option-force=tag:http,60,HTTPClient".to_owned(),
-            format!("dhcp-boot=tag:http,http://{web}/{by_url}"),
+            // The ISO, as a disk in memory: Debian's shim does not find its boot loader by a URL.
+            format!("dhcp-boot=tag:http,http://{web}/{}", netboot::ISO),
             "dhcp-boot=tag:uefi,tag:!http,bootx64.efi".to_owned(),
             "dhcp-boot=tag:bios,lpxelinux.0".to_owned(),
         ]),
@@ -140,7 +137,7 @@ mod tests {
         let interface =
             Interface { name: "eth0".to_owned(), address: Ipv4Addr::new(10, 1, 2, 3), prefix: 24 };
         let web = SocketAddrV4::new(interface.address, 80);
-        let options = Options { range, port: 80, with_secret: false, by_url: ByUrl::BootLoader };
+        let options = Options { range, port: 80, with_secret: false };
         render(&Service { interface: &interface, options, tree: Path::new("/t"), web })
     }
 
@@ -154,6 +151,6 @@ mod tests {
     fn alone_it_gives_addresses_and_urls() {
         let text = rendered(Some((Ipv4Addr::new(10, 1, 2, 50), Ipv4Addr::new(10, 1, 2, 60))));
         assert!(text.contains("dhcp-range=10.1.2.50,10.1.2.60,1h\n") && !text.contains("pxe-service"));
-        assert!(text.contains("dhcp-boot=tag:http,http://10.1.2.3:80/bootx64.efi\n"));
+        assert!(text.contains("dhcp-boot=tag:http,http://10.1.2.3:80/brant.iso\n"));
     }
 }

@@ -61,12 +61,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     let workspace = Workspace::find()?;
     let iso = args.iso.clone().unwrap_or_else(|| workspace.image("compute"));
     let interface = Interface::find(args.interface.as_deref())?;
-    let options = Options {
-        range: args.dhcp,
-        port: args.port,
-        with_secret: args.with_secret,
-        by_url: ByUrl::BootLoader,
-    };
+    let options = Options { range: args.dhcp, port: args.port, with_secret: args.with_secret };
     let served = Served::begin(&iso, &workspace.cache(), &interface, options)?;
     let mut out = std::io::stdout().lock();
     for line in served.says(&interface, args.dhcp) {
@@ -86,17 +81,6 @@ pub(crate) struct Options {
     pub(crate) port: u16,
     /// Whether they get the cluster's secret.
     pub(crate) with_secret: bool,
-    /// What firmware gets that boots from a URL.
-    pub(crate) by_url: ByUrl,
-}
-
-/// What firmware gets that boots from a URL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ByUrl {
-    /// The boot loader, which fetches the rest.
-    BootLoader,
-    /// The ISO, as a disk in memory.
-    Iso,
 }
 
 /// What is being served; it ends when this is dropped, and its files go.
@@ -117,7 +101,9 @@ impl Served {
         let progress = Progress::new();
         let stage = progress.stage("taking the ISO apart");
         fs::create_dir_all(cache).with_context(|| format!("making `{}`", cache.display()))?;
-        let folder = tempfile::Builder::new().prefix("serve-").tempdir_in(cache);
+        remove_leftovers(cache);
+        let prefix = format!("{FOLDERS}{}-", std::process::id());
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(cache);
         let folder = folder.with_context(|| format!("making a folder in `{}`", cache.display()))?;
         let root = folder.path().join("tree");
         let tree = netboot::make(iso, &root, options.with_secret)?;
@@ -170,6 +156,20 @@ impl Drop for Served {
     fn drop(&mut self) {
         if let Some(dnsmasq) = self.dnsmasq.take() {
             dnsmasq.kill();
+        }
+    }
+}
+
+/// How the names of the folders of files begin that are served; the number of the process follows.
+const FOLDERS: &str = "serve-";
+
+/// What those have left that were killed: it may hold the secret.
+fn remove_leftovers(cache: &Path) {
+    for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix(FOLDERS).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        if owner.is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists()) {
+            let _somebody_else_was_faster = fs::remove_dir_all(entry.path());
         }
     }
 }

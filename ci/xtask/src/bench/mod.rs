@@ -4,6 +4,7 @@
 //! Under emulation only ratios mean anything, and all figures of a ratio come from one run, on one link, with the same
 //! worker (`ci/bench/worker.pl`), which writes the same number of pages a second whatever its size.
 
+pub(crate) mod build;
 mod figures;
 mod pair;
 
