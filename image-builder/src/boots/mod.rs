@@ -30,6 +30,8 @@ const JOINING: Duration = Duration::from_secs(15);
 const SAYING: Duration = Duration::from_secs(60);
 /// What an image needs that stays on its medium, and one that does not, MiB.
 const MEMORY: u32 = 1024;
+/// What one needs that has fetched all of it into memory, MiB.
+const MEMORY_FOR_ALL: u32 = 2048;
 
 /// Arguments of `boots`.
 #[derive(Debug, Args)]
@@ -118,7 +120,7 @@ fn start(args: &BootsArgs, workspace: &Workspace, iso: &Path, way: &Way) -> Resu
         nodes: 1,
         firmware: way.firmware,
         boot: way.boot,
-        memory: way.memory.unwrap_or(MEMORY),
+        memory: way.memory.unwrap_or(if way.network.is_some() { MEMORY_FOR_ALL } else { MEMORY }),
         cpus: 1,
         cpu_models: Vec::new(),
         spare_network: way.twist == Twist::SpareNetwork,

@@ -143,7 +143,8 @@ pub(super) const WAYS: [Way; 22] = [
         name: "url-uefi",
         firmware: FirmwareKind::Uefi,
         boot: BootMedium::NetworkUrl,
-        memory: Some(2048),
+        // What is on the ISO beside the initramfs cannot be reached then.
+        images: Images::InMemory,
         network: Some(Network::Url),
         ..PXE
     },

@@ -23,6 +23,8 @@ pub(super) struct Service<'a> {
     pub(super) options: Options,
     pub(super) tree: &'a Path,
     pub(super) web: SocketAddrV4,
+    /// A private folder: it reads its configuration while it is still root.
+    pub(super) work: &'a Path,
 }
 
 /// Whether it can be started at all.
@@ -43,7 +45,7 @@ pub(super) fn check() -> Result<()> {
 
 /// Starts it.
 pub(super) fn start(service: &Service<'_>) -> Result<Running> {
-    let configuration = service.tree.with_extension("conf");
+    let configuration = service.work.join("dnsmasq.conf");
     std::fs::write(&configuration, render(service)).context("writing dnsmasq's configuration")?;
     let dnsmasq = Tool::new("dnsmasq")
         .args(["--keep-in-foreground", "--log-facility=-"])
@@ -52,10 +54,7 @@ pub(super) fn start(service: &Service<'_>) -> Result<Running> {
         .stderr(Stdio::piped())
         .spawn()
         .context("starting dnsmasq");
-    let started = dnsmasq.and_then(wait_until_it_serves);
-    // It has read it.
-    let _nobody_else_has_it = std::fs::remove_file(&configuration);
-    started
+    dnsmasq.and_then(wait_until_it_serves)
 }
 
 /// It has read its configuration, and has the ports.
@@ -84,7 +83,7 @@ fn wait_until_it_serves(mut dnsmasq: Running) -> Result<Running> {
 }
 
 fn render(service: &Service<'_>) -> String {
-    let Service { interface, options, tree, web } = service;
+    let Service { interface, options, tree, web, .. } = service;
     let mut lines = vec![
         // No DNS.
         "port=0".to_owned(),
@@ -138,7 +137,7 @@ mod tests {
             Interface { name: "eth0".to_owned(), address: Ipv4Addr::new(10, 1, 2, 3), prefix: 24 };
         let web = SocketAddrV4::new(interface.address, 80);
         let options = Options { range, port: 80, with_secret: false };
-        render(&Service { interface: &interface, options, tree: Path::new("/t"), web })
+        render(&Service { interface: &interface, options, tree: Path::new("/t"), web, work: Path::new("/w") })
     }
 
     #[test]

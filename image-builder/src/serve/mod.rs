@@ -114,7 +114,7 @@ impl Served {
         publish(&root, public.path()).context("copying the boot loaders")?;
         stage.done("");
         let web = http::Web::begin(at, &root)?;
-        let service = Service { interface, options, tree: public.path(), web: at };
+        let service = Service { interface, options, tree: public.path(), web: at, work: folder.path() };
         let dnsmasq = Some(dnsmasq::start(&service)?);
         Ok(Self { dnsmasq, web, has_secret: tree.has_secret, _folders: [folder, public] })
     }
