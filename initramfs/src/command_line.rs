@@ -121,7 +121,7 @@ fn server(text: &str) -> Option<SocketAddrV4> {
 }
 
 /// One RFC 1123 label: letters, digits and inner hyphens, 63 at most.
-fn is_label(name: &str) -> bool {
+pub(crate) fn is_label(name: &str) -> bool {
     (1..=63).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
         && !name.starts_with('-')

@@ -86,6 +86,11 @@ pub fn marker(image_id: &str) -> String {
     format!("/.disk/brant-{image_id}")
 }
 
+/// The same for a stick with settings that a person can edit; no copy of its ISO has it.
+pub fn stick_marker(image_id: &str) -> String {
+    format!("{}-stick", marker(image_id))
+}
+
 /// Where an image has its root file system (a squashfs), `/brant/root.toml` in the initramfs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "place", rename_all = "lowercase", deny_unknown_fields)]

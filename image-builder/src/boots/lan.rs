@@ -134,7 +134,12 @@ impl Drop for Dhcp {
 fn remove_leftovers() {
     let entries = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    for name in names.filter(|name| name.starts_with(TAPS)) {
+    let is_ours = |name: &String| {
+        let rest = name.strip_prefix(TAPS).unwrap_or_default();
+        let is_tap = Path::new(&format!("/sys/class/net/{name}/tun_flags")).exists();
+        is_tap && !rest.is_empty() && rest.chars().all(|c| c.is_ascii_hexdigit())
+    };
+    for name in names.filter(is_ours) {
         let carrier = std::fs::read_to_string(format!("/sys/class/net/{name}/carrier")).unwrap_or_default();
         if carrier.trim() == "0" {
             let _somebody_else_was_faster = ip(&["link", "delete", &name]);

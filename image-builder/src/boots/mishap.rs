@@ -45,7 +45,7 @@ pub(super) fn prepare(twist: Twist, iso: &Path, cache: &Path) -> Result<Prepared
             return Ok(Prepared { image: iso.to_owned(), copy: None });
         }
         Twist::Pulled => &["toram"],
-        Twist::Verified => &["brant.verify"],
+        Twist::Verified | Twist::VerifiedStick => &["brant.verify"],
         Twist::FlippedBit | Twist::NoMedium | Twist::EditedStick => &[],
     };
     let folder = cache.join(format!("boots-{}", std::process::id()));
@@ -74,6 +74,11 @@ pub(super) fn prepare(twist: Twist, iso: &Path, cache: &Path) -> Result<Prepared
         own.write(&file)?;
     }
     prepared.image = copy;
+    if twist == Twist::VerifiedStick {
+        let stick = folder.join("stick.img");
+        crate::usb::make(&prepared.image, &stick, true).with_context(making)?;
+        prepared.image = stick;
+    }
     Ok(prepared)
 }
 

@@ -10,6 +10,7 @@ use crate::cluster::node::{Node, ROOT};
 use crate::cluster::patience::Patience;
 use crate::cluster::state::Plan;
 use crate::failure::{Advice, Kind};
+use crate::host;
 use crate::iso9660::Image;
 use crate::progress::Progress;
 use crate::workspace::Workspace;
@@ -97,7 +98,7 @@ fn choose(args: &BootsArgs, images: Images) -> Result<Vec<Way>> {
         (args.only.is_empty() || args.only.iter().any(|name| name == way.name)) && (!args.quick || way.quick)
     };
     let (possible, impossible): (Vec<Way>, Vec<Way>) =
-        fitting.filter(wanted).partition(|way| way.network.is_none() || rustix::process::geteuid().is_root());
+        fitting.filter(wanted).partition(|way| way.network.is_none() || host::is_root());
     if !impossible.is_empty() {
         let names: Vec<&str> = impossible.iter().map(|way| way.name).collect();
         eprintln!("only root can serve a network, so these are left out: {}", names.join(", "));
@@ -133,7 +134,7 @@ fn start(args: &BootsArgs, workspace: &Workspace, iso: &Path, way: &Way) -> Resu
     match way.twist {
         Twist::FlippedBit => says(&nascent, &plan, mishap::DAMAGED),
         Twist::NoMedium => says(&nascent, &plan, "has not been found yet"),
-        Twist::Verified => says(&nascent, &plan, "This medium is whole"),
+        Twist::Verified | Twist::VerifiedStick => says(&nascent, &plan, "This medium is whole"),
         Twist::None | Twist::SecureBoot | Twist::Pulled | Twist::SpareNetwork | Twist::EditedStick => {
             joins(&nascent, &plan, way)
         }

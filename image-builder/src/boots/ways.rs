@@ -38,6 +38,8 @@ pub(super) enum Twist {
     Pulled,
     /// The menu entry that checks the medium finds it whole.
     Verified,
+    /// The same on a stick that the image was made into.
+    VerifiedStick,
     /// There is a second network card without a cable.
     SpareNetwork,
     /// The image is made into one for a stick, and its settings are edited: the node has the name that was written there.
@@ -82,7 +84,7 @@ const STICK: Way = Way { name: "edited-stick-bios", boot: BootMedium::Usb, twist
 const PXE: Way = Way { name: "pxe-bios", boot: BootMedium::Network, network: Some(Network::Pxe), ..CD };
 
 /// All of them.
-pub(super) const WAYS: [Way; 22] = [
+pub(super) const WAYS: [Way; 23] = [
     CD,
     Way { name: "cd-uefi", firmware: FirmwareKind::Uefi, ..CD },
     Way { name: "disk-bios", boot: BootMedium::Disk, ..CD },
@@ -122,6 +124,7 @@ pub(super) const WAYS: [Way; 22] = [
         ..CD
     },
     STICK,
+    Way { name: "checked-stick", twist: Twist::VerifiedStick, ..STICK },
     Way { name: "edited-stick-uefi", firmware: FirmwareKind::Uefi, ..STICK },
     Way { name: "edited-stick-uefi-secure-boot", firmware: FirmwareKind::UefiSecureBoot, ..STICK },
     PXE,

@@ -48,10 +48,10 @@ pub(crate) fn run(args: &NetbootArgs) -> Result<()> {
     let folder = args.output.clone().unwrap_or_else(|| iso.with_extension("netboot"));
     let tree = make(&iso, &folder, args.with_secret)
         .with_context(|| format!("making `{}` from `{}`", folder.display(), iso.display()))?;
+    let what_to_do =
+        if args.with_secret { "the ISO itself has none" } else { "`--with-secret` leaves it in" };
     if !tree.has_secret {
-        eprintln!(
-            "no secret is in it: PCs that boot from it do not join by themselves (`--with-secret` leaves it in)"
-        );
+        eprintln!("no secret is in it: PCs that boot from it do not join by themselves ({what_to_do})");
     }
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", folder.display()).context("saying where it is")

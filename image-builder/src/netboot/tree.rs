@@ -49,6 +49,7 @@ pub(crate) struct Tree {
 /// # Errors
 /// Not an ISO of ours, or no room; what was there is as it was.
 pub(crate) fn make(iso: &Path, folder: &Path, with_secret: bool) -> Result<Tree> {
+    check_place(folder)?;
     let half = beside(folder, "part")?;
     remove(&half)?;
     let made = fill(iso, &half, with_secret).and_then(|tree| {
@@ -61,8 +62,21 @@ pub(crate) fn make(iso: &Path, folder: &Path, with_secret: bool) -> Result<Tree>
     made
 }
 
+/// Whatever is in that folder goes: it has to be a tree of ours, or nothing.
+fn check_place(folder: &Path) -> Result<()> {
+    let is_ours = || folder.join(SUMS).is_file() && folder.join(ISO).is_file();
+    let is_empty = || fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+    if !folder.exists() || is_empty() || is_ours() {
+        return Ok(());
+    }
+    let what =
+        format!("there is something else in `{}` than files for booting over the network", folder.display());
+    Err(Advice::new(Kind::Output, what).hint("name a new folder with `--output`").error())
+}
+
 fn fill(iso: &Path, folder: &Path, with_secret: bool) -> Result<Tree> {
-    let mode = if with_secret { 0o700 } else { 0o755 };
+    // Until it is known that there is nothing to hide.
+    let mode = 0o700;
     for part in ["", "pxelinux.cfg", "grub"] {
         let path = folder.join(part);
         DirBuilder::new().recursive(true).mode(mode).create(&path).with_context(|| making(&path))?;
@@ -139,7 +153,6 @@ pub(crate) fn root_on_medium(image: &Image<'_>) -> Result<Option<Extent>> {
     names.iter().find(is_root).map(|name| image.find(&format!("{FOLDER}/{name}"))).transpose()
 }
 
-/// Private until it is known that there is nothing to hide.
 fn create(path: &Path) -> Result<File> {
     File::options()
         .read(true)
@@ -151,15 +164,17 @@ fn create(path: &Path) -> Result<File> {
 }
 
 fn open_up(folder: &Path, has_secret: bool) -> Result<()> {
-    if has_secret {
-        return Ok(());
-    }
+    let (for_folders, for_files) = if has_secret { (0o700, 0o600) } else { (0o755, 0o644) };
+    let set = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).with_context(|| making(path))
+    };
+    set(folder, for_folders)?;
     for entry in fs::read_dir(folder).with_context(|| making(folder))?.flatten() {
         let path = entry.path();
         if path.is_dir() {
             open_up(&path, has_secret)?;
         } else {
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).with_context(|| making(&path))?;
+            set(&path, for_files)?;
         }
         crate::invoker::give(&path);
     }

@@ -3,7 +3,7 @@
 use super::Options;
 use super::interface::Interface;
 use crate::failure::{Advice, Kind};
-use crate::netboot;
+use crate::{host, netboot};
 use anyhow::{Context as _, Result};
 use brant_sys::child::{Running, Tool};
 use std::fmt::Write as _;
@@ -32,13 +32,13 @@ pub(super) struct Service<'a> {
 /// # Errors
 /// It is not installed, or this is not root.
 pub(super) fn check() -> Result<()> {
-    if Tool::new("dnsmasq").arg("--version").run().is_err() {
-        let advice = Advice::new(Kind::Host, "this machine lacks dnsmasq, which answers PCs that boot");
-        return Err(advice.hint("apt-get install dnsmasq-base").error());
-    }
-    if !rustix::process::geteuid().is_root() {
+    if !host::is_root() {
         let advice = Advice::new(Kind::Host, "only root may answer DHCP requests");
         return Err(advice.hint("run it with `sudo`").error());
+    }
+    if host::find("dnsmasq").is_none() {
+        let advice = Advice::new(Kind::Host, "this machine lacks dnsmasq, which answers PCs that boot");
+        return Err(advice.hint("apt-get install dnsmasq-base").error());
     }
     Ok(())
 }

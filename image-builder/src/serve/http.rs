@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tiny_http::{Header, Method, Request, Response, Server, StatusCode};
 
 /// How many are answered at the same time.
-const WORKERS: usize = 16;
+const WORKERS: usize = 128;
 
 /// A running server; it ends when this is dropped.
 pub(super) struct Web {

@@ -127,7 +127,7 @@ impl Served {
         let joins = if self.has_secret {
             "they get the cluster's secret, and so does everybody on that network"
         } else {
-            "they get no secret, and do not join by themselves (`--with-secret` gives it to them)"
+            "they get no secret, and do not join by themselves (`--with-secret` gives it to them, where the ISO has one)"
         };
         vec![
             format!("PCs behind {} boot from {}: {addresses}", interface.name, interface.address),

@@ -2,13 +2,14 @@
 
 use crate::build::{EspFile, EspShape, esp_image};
 use crate::failure::{Advice, Kind};
+use crate::host;
 use crate::job::Job;
 use anyhow::{Context as _, Result};
 use gpt::GptConfig;
 use gpt::disk::LogicalBlockSize;
 use gpt::mbr::ProtectiveMBR;
 use gpt::partition::Partition;
-use gpt::partition_types::EFI;
+use gpt::partition_types::BASIC;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -35,10 +36,7 @@ const MOST_BOOT_CODE: usize = 440;
 /// # Errors
 /// What it lacks.
 pub(super) fn check_bios_tools() -> Result<()> {
-    let has = |program: &str| {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
-    };
+    let has = |program: &str| host::find(program).is_some();
     let missing: Vec<&str> = [("syslinux", has("syslinux")), ("mtools", has("mcopy"))]
         .into_iter()
         .chain([("syslinux-common", Path::new(BOOT_CODE).is_file())])
@@ -91,7 +89,8 @@ fn partition(file: &File, size: u64, disk_id: Uuid, partition_id: Uuid) -> Resul
     let disk = GptConfig::new().writable(true).logical_block_size(LogicalBlockSize::Lb512);
     let mut disk = disk.create_from_device(device, Some(disk_id)).context("making the partition table")?;
     let partition = Partition {
-        part_type_guid: EFI,
+        // Not that of an EFI system partition: other systems hide those from the people who are to edit this one.
+        part_type_guid: BASIC,
         part_guid: partition_id,
         first_lba: START / SECTOR,
         last_lba: (START + size) / SECTOR - 1,

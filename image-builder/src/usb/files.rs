@@ -4,7 +4,8 @@ use crate::build::{EspFile, INITRAMFS, KERNEL};
 use crate::iso9660::Image;
 use crate::site::{AREA, empty_area};
 use anyhow::{Context as _, Result, ensure};
-use brant_types::site::{ARGUMENTS_FOLLOW, STICK, Site};
+use brant_types::boot::{MEDIUM_SUMS, stick_marker};
+use brant_types::site::{ARGUMENTS_FOLLOW, STICK, Site, Stick};
 
 /// More than any file of an image of ours has.
 const MOST: u64 = 2 << 30;
@@ -31,9 +32,13 @@ pub(super) fn image_id(image: &Image<'_>) -> Result<String> {
 ///
 /// # Errors
 /// The ISO is damaged.
-pub(super) fn gather(image: &Image<'_>, site: &Site, arguments: &[String]) -> Result<Vec<EspFile>> {
+pub(super) fn gather(image: &Image<'_>, site: &Site) -> Result<Vec<EspFile>> {
+    let settings = settings(site);
+    Stick::parse(&settings).context("writing down the settings")?;
     let mut files = vec![
-        (STICK.to_owned(), settings(site, arguments).into_bytes()),
+        (STICK.to_owned(), settings.into_bytes()),
+        // No ISO has it: a copy of one on another disk is not the stick.
+        (stick_marker(&image_id(image)?).trim_start_matches('/').to_owned(), Vec::new()),
         ("README.txt".to_owned(), README.replace('\n', "\r\n").into_bytes()),
     ];
     walk(image, "", &mut files)?;
@@ -60,11 +65,25 @@ pub(super) fn gather(image: &Image<'_>, site: &Site, arguments: &[String]) -> Re
         files.push((format!("{SYSLINUX}/{module}"), bytes));
     }
     files.push((format!("{SYSLINUX}/syslinux.cfg"), isolinux.into_bytes()));
+    leave_sums_out(&mut files)?;
     ensure!(
         files.iter().any(|(name, _)| *name == KERNEL.trim_start_matches('/')),
         "there is no kernel on the ISO"
     );
     Ok(files)
+}
+
+/// The list of sums that the stick is checked with must not name what is only on the ISO.
+fn leave_sums_out(files: &mut [EspFile]) -> Result<()> {
+    let there: Vec<String> = files.iter().map(|(name, _)| format!("/{name}")).collect();
+    let sums = files.iter_mut().find(|(name, _)| *name == MEDIUM_SUMS.trim_start_matches('/'));
+    let (_, text) = sums.context("there is no list of sums on the ISO")?;
+    let all = std::str::from_utf8(text).context("reading the list of sums")?;
+    let is_there =
+        |line: &&str| line.splitn(3, ' ').nth(2).is_some_and(|path| there.iter().any(|it| it == path));
+    let kept: String = all.lines().filter(is_there).map(|line| format!("{line}\n")).collect();
+    *text = kept.into_bytes();
+    Ok(())
 }
 
 fn walk(image: &Image<'_>, folder: &str, files: &mut Vec<EspFile>) -> Result<()> {
@@ -84,33 +103,34 @@ fn walk(image: &Image<'_>, folder: &str, files: &mut Vec<EspFile>) -> Result<()>
     Ok(())
 }
 
-/// The menu's entries say that there are settings on the stick; the room that an ISO needs is not.
+/// The menu's entries say that there are settings on the stick. Arguments that were added to the ISO's stay; the room for
+/// them does not.
 fn for_a_stick(menu: &str) -> Result<String> {
     ensure!(menu.contains(ARGUMENTS_FOLLOW), "the boot menu of the ISO is not ours");
     let lines = menu.lines().map(|line| match line.split_once(ARGUMENTS_FOLLOW) {
-        Some((before, _)) => format!("{before}brant.stick"),
+        Some((before, added)) => format!("{before}brant.stick {}", added.trim()).trim_end().to_owned(),
         None => line.to_owned(),
     });
     Ok(lines.map(|line| line + "\n").collect())
 }
 
 /// The settings as they are, with those that are not there as examples.
-fn settings(site: &Site, arguments: &[String]) -> String {
-    let quoted = |items: &[String]| {
-        let items: Vec<String> = items.iter().map(|item| format!("\"{item}\"")).collect();
-        format!("[{}]", items.join(", "))
-    };
+fn settings(site: &Site) -> String {
+    let text = |text: &String| toml::Value::from(text.as_str()).to_string();
     let seeds: Vec<String> = site.seeds.iter().map(ToString::to_string).collect();
     let secret = site.secret.as_ref().map(|secret| secret.reveal());
-    let mut text =
+    let mut lines =
         "# The settings of the PCs that boot from this stick. A line that begins with # says nothing.\n"
             .to_owned();
     let mut setting = |about: &str, key: &str, value: Option<String>, example: &str| {
         let line = value.map_or_else(|| format!("# {key} = {example}"), |value| format!("{key} = {value}"));
-        text += &format!("\n# {about}\n{line}\n");
+        lines += &format!("\n# {about}\n{line}\n");
     };
-    let some = |value: &Option<String>| value.as_ref().map(|value| format!("\"{value}\""));
-    let list = |items: &[String]| (!items.is_empty()).then(|| quoted(items));
+    let some = |value: &Option<String>| value.as_ref().map(text);
+    let list = |items: &[String]| {
+        let items: Vec<String> = items.iter().map(text).collect();
+        (!items.is_empty()).then(|| format!("[{}]", items.join(", ")))
+    };
     setting("The cluster that they join, for people.", "cluster", some(&site.cluster), "\"lab\"");
     setting(
         "What lets them in, the same on all sticks of a cluster. Whoever has it is root in the cluster.",
@@ -131,15 +151,19 @@ fn settings(site: &Site, arguments: &[String]) -> String {
         list(&site.ssh_keys),
         "[\"ssh-ed25519 AAAA... me\"]",
     );
-    setting("Arguments for Brant.", "kernel-arguments", list(arguments), "[\"brant.lease=20\"]");
-    text.replace('\n', "\r\n")
+    setting(
+        "Arguments for Brant; those of the kernel are in boot/grub/grub.cfg and syslinux/syslinux.cfg.",
+        "kernel-arguments",
+        None,
+        "[\"brant.lease=20\"]",
+    );
+    lines.replace('\n', "\r\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use brant_types::secret::ClusterSecret;
-    use brant_types::site::Stick;
 
     #[test]
     fn settings_are_understood_by_the_node() {
@@ -147,14 +171,12 @@ mod tests {
             cluster: Some("lab".to_owned()),
             secret: Some(ClusterSecret::from_bytes([7; 32])),
             seeds: vec!["10.0.0.1".parse().unwrap()],
-            ssh_keys: vec!["ssh-ed25519 AAAA me".to_owned()],
+            ssh_keys: vec!["ssh-ed25519 AAAA corp\\jane \"work\"".to_owned()],
         };
-        let stick = Stick::parse(&settings(&site, &["brant.lease=20".to_owned()])).unwrap();
-        let arguments = stick.kernel_arguments.clone();
         let mut read = Site::default();
-        stick.lay_over(&mut read);
-        assert_eq!((read, arguments), (site, vec!["brant.lease=20".to_owned()]));
-        assert_eq!(Stick::parse(&settings(&Site::default(), &[])).unwrap(), Stick::default());
+        Stick::parse(&settings(&site)).unwrap().lay_over(&mut read);
+        assert_eq!(read, site);
+        assert_eq!(Stick::parse(&settings(&Site::default())).unwrap(), Stick::default());
     }
 
     #[test]
@@ -162,6 +184,8 @@ mod tests {
         let iso = include_str!("../build/golden/grub.cfg");
         let menu = for_a_stick(iso).unwrap();
         assert_eq!(menu.matches("brant.stick\n").count(), iso.matches("brant.site").count());
+        let added = for_a_stick("linux /boot/vmlinuz quiet brant.site nomodeset x=1      \n").unwrap();
+        assert_eq!(added, "linux /boot/vmlinuz quiet brant.stick nomodeset x=1\n");
         assert!(!menu.contains("brant.site") && for_a_stick("hello").is_err());
     }
 }

@@ -1,13 +1,14 @@
 //! `brant-image usb`: a finished ISO made into the image of a stick that a person can open on any computer.
 //!
 //! ```text
-//! old partition table (boots by BIOS) │ GPT │ EFI system partition: FAT, brant.toml, boot loaders, kernel, root │ GPT
+//! old partition table (boots by BIOS) │ GPT │ partition for everybody: FAT, brant.toml, boot loaders, kernel, root │ GPT
 //! ```
 //! An ISO that is written to a stick is read-only there; here each file can be seen and changed, `brant.toml` above all.
 
 mod disk;
 mod files;
 
+use crate::failure::{Advice, Kind};
 use crate::iso9660::Image;
 use crate::site::Own;
 use crate::workspace::Workspace;
@@ -45,6 +46,10 @@ pub(crate) fn run(args: &UsbArgs) -> Result<()> {
         None => Workspace::find()?.image("compute"),
     };
     let output = args.output.clone().unwrap_or_else(|| iso.with_extension("img"));
+    if output == iso {
+        let what = format!("`{}` would be written over itself", iso.display());
+        return Err(Advice::new(Kind::Input, what).hint("name another file with `--output`").error());
+    }
     make(&iso, &output, !args.uefi_only)
         .with_context(|| format!("making `{}` from `{}`", output.display(), iso.display()))?;
     let mut out = std::io::stdout().lock();
@@ -60,7 +65,7 @@ pub(crate) fn make(iso: &Path, output: &Path, bios: bool) -> Result<()> {
     let image = Image::open(&source)?;
     let own = Own::find(&source)?;
     let id = files::image_id(&image)?;
-    let files = files::gather(&image, own.site(), &own.arguments())?;
+    let files = files::gather(&image, own.site())?;
     let name = output.file_name().context("it is not the name of a file")?.to_string_lossy().into_owned();
     let half = output.with_file_name(format!(".{name}.part"));
     let _left_by_an_earlier_run = fs::remove_file(&half);

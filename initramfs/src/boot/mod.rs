@@ -3,7 +3,8 @@
 //! ```text
 //! early mounts → command line → modules by modalias → links up → (stick's settings) → root (squashfs + overlay) → hand-over → switch
 //! ```
-//! It ends in `init supervise` on the new root, or in the rescue shell. Nothing here waits for the network.
+//! It ends in `init supervise` on the new root, or in the rescue shell. Nothing here waits for the network, unless the root comes
+//! by it.
 
 mod checksum;
 mod early;

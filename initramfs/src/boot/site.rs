@@ -2,12 +2,12 @@
 
 use super::root::medium::{self, Wanted};
 use super::verify::top_of;
-use crate::command_line::CommandLine;
+use crate::command_line::{CommandLine, is_label};
 use crate::devices::Uevents;
 use crate::modules::Modules;
 use crate::report;
 use anyhow::{Context, Result};
-use brant_types::boot::marker;
+use brant_types::boot::stick_marker;
 use brant_types::site::{SITE, STICK, Site, Stick};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
@@ -27,10 +27,16 @@ pub(super) fn find(
 ) -> Result<Site> {
     let mut site = carried()?;
     if line.stick {
-        match on_the_stick(line, image_id, modules, uevents) {
+        match on_the_stick(image_id, modules, uevents) {
             Ok(Some(stick)) => {
-                line.add(&stick.kernel_arguments.join(" "));
-                line.name = stick.name.clone().or(line.name.take());
+                add_arguments(line, &stick.kernel_arguments);
+                match &stick.name {
+                    Some(name) if is_label(name) => line.name = Some(name.to_ascii_lowercase()),
+                    Some(_) => report::complain(
+                        "`name` on the stick is no name for a node: up to 63 of a-z, 0-9 and -",
+                    ),
+                    None => {}
+                }
                 stick.lay_over(&mut site);
             }
             Ok(None) => {
@@ -53,13 +59,25 @@ fn carried() -> Result<Site> {
     }
 }
 
-fn on_the_stick(
-    line: &CommandLine,
-    image_id: &str,
-    modules: &mut Modules,
-    uevents: &mut Uevents,
-) -> Result<Option<Stick>> {
-    let wanted = Wanted { file: marker(image_id), length: 0, image: None };
+/// Only some still have a meaning now.
+fn add_arguments(line: &mut CommandLine, arguments: &[String]) {
+    let comes_in_time = |argument: &&String| {
+        let key = argument.split('=').next().unwrap_or_default();
+        ["brant.seed", "brant.name", "brant.lease", "brant.toram", "toram", "findiso"].contains(&key)
+    };
+    for argument in arguments.iter().filter(|argument| !comes_in_time(argument)) {
+        report::complain(&format!("`{argument}` has no effect in `{STICK}`: it belongs into the boot menu"));
+    }
+    let known = line.unknown.len();
+    let some: Vec<&str> = arguments.iter().filter(comes_in_time).map(String::as_str).collect();
+    line.add(&some.join(" "));
+    for word in line.unknown.iter().skip(known) {
+        report::complain(&format!("the argument `{word}` in `{STICK}` means nothing here"));
+    }
+}
+
+fn on_the_stick(image_id: &str, modules: &mut Modules, uevents: &mut Uevents) -> Result<Option<Stick>> {
+    let wanted = Wanted { file: stick_marker(image_id), length: 0, image: None };
     let Some(found) = medium::find_within(&wanted, modules, uevents, PATIENCE)? else { return Ok(None) };
     let path = top_of(&found, &wanted.file)?.join(STICK);
     drop(found);
@@ -67,8 +85,5 @@ fn on_the_stick(
     let read = File::open(&path).and_then(|file| file.take(MOST).read_to_string(&mut text));
     medium::let_go();
     read.with_context(|| format!("reading `{STICK}` on the stick"))?;
-    if line.rescue {
-        return Ok(None);
-    }
     Stick::parse(&text).with_context(|| format!("understanding `{STICK}` on the stick")).map(Some)
 }

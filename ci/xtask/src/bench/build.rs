@@ -89,8 +89,8 @@ impl Bench {
         let seconds = since.elapsed().as_secs_f64();
         let said = fs::read_to_string(&log).context("reading the log")?;
         let mirror = said.lines().find_map(|line| line.strip_prefix("asking for a Debian mirror: "));
-        let mirror = mirror.and_then(|rest| rest.split(' ').next()).unwrap_or_default().to_owned();
-        Ok(Built { seconds, mirror })
+        let mirror = mirror.and_then(|rest| rest.split(' ').next()).filter(|mirror| mirror.contains("://"));
+        Ok(Built { seconds, mirror: mirror.context("no Debian mirror has answered")?.to_owned() })
     }
 
     /// The same packages and the same compression, and nothing else.
@@ -192,7 +192,8 @@ impl Aside {
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        let restored = fs::remove_dir_all(&self.folder).and_then(|()| fs::rename(&self.aside, &self.folder));
+        let _not_made_again = fs::remove_dir_all(&self.folder);
+        let restored = fs::rename(&self.aside, &self.folder);
         if let Err(error) = restored {
             eprintln!("putting the cache back from `{}`: {error}", self.aside.display());
         }
@@ -228,7 +229,7 @@ impl Drop for Change {
     }
 }
 
-/// One machine; it is gone when this is dropped.
+/// Two machines; they are gone when this is dropped.
 struct Cluster;
 
 impl Cluster {

@@ -62,11 +62,17 @@ pub(super) fn fetch(server: SocketAddrV4, length: u64, modules: &mut Modules) ->
 
 fn attempt(url: &str, length: u64) -> Result<File> {
     let fetching = || format!("fetching `{url}`");
-    let wget = Tool::new(BUSYBOX).args(["wget", "-q", "-O", "-", url]).stdout(Stdio::piped());
+    let wget = Tool::new(BUSYBOX).args(["wget", "-q", "-T", "20", "-O", "-", url]).stdout(Stdio::piped());
     let mut wget = wget.stderr(Stdio::piped()).spawn().with_context(fetching)?;
     let Some(stdout) = wget.child.stdout.take() else { bail!("nothing comes from busybox") };
-    let (file, got) = memory::fill(stdout, length).with_context(fetching)?;
-    wget.wait().with_context(fetching)?;
-    ensure!(got == length, "fetching `{url}`: it has {got} bytes, and this image's root has {length}");
+    // One more than there should be tells of another image's.
+    let (file, got) = memory::fill(stdout, length + 1).with_context(fetching)?;
+    if got <= length {
+        wget.wait().with_context(fetching)?;
+    }
+    ensure!(
+        got == length,
+        "`{url}` is not the root of this image, which has {length} bytes; {got} have come"
+    );
     Ok(file)
 }
