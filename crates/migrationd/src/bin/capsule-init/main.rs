@@ -8,6 +8,7 @@ mod control;
 mod departure;
 mod inner;
 mod members;
+mod numbers;
 mod offsets;
 mod restore;
 mod root;

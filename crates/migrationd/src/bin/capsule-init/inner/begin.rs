@@ -3,6 +3,7 @@
 use super::{Capsule, LOOK, Stage};
 use crate::control::Control;
 use crate::departure::{Luggage, Told};
+use crate::numbers;
 use crate::offsets::Offsets;
 use crate::restore::{self, Restore};
 use crate::root;
@@ -49,6 +50,7 @@ fn begin(setup: &Setup, way: &mut Option<Control>) -> Result<Capsule> {
     let luggage = Luggage::unpack(Path::new(root::IMAGES))?;
     let Made { streams, ends, on_demand, pipes } =
         streams::make(&setup.streams, setup.user, terminal.output()?, luggage.as_ref())?;
+    numbers::for_our_own();
     let Restore { criu, service, images, filler } = restore::start(&terminal, ends)?;
     let told = Told { stopped: setup.stopped, ..Told::default() };
     let (words, told) = luggage.map_or((relay::End::default(), told), |it| (it.words, it.told));

@@ -24,6 +24,7 @@ pub(crate) use begin::run;
 use crate::control::Control;
 use crate::departure::{self, Departed, Told};
 use crate::members;
+use crate::numbers;
 use crate::offsets::Offsets;
 use crate::restore;
 use crate::root;
@@ -217,6 +218,7 @@ impl Capsule {
         self.terminal.make_transparent()?;
         self.terminal.give_foreground(members::group_of(self.pid).unwrap_or(self.pid))?;
         self.offsets.take_hold()?;
+        numbers::for_the_guest();
         self.stage = Stage::Held;
         self.control.say(&FromCapsule::Held)
     }
