@@ -35,8 +35,14 @@ pub(super) fn fail(machines: &[Node], fault: &str, pid: &str, to: &str, patience
         }
         _ => bail!("`{whose}` is none of home, host and target"),
     };
-    if place == "run-full" {
-        return fill(machines, node, pid, to, patience).with_context(|| format!("with the fault `{fault}`"));
+    let filling = match place {
+        "run-full" => Some(FILL_RUN),
+        "memory-full" => Some(FILL_MEMORY),
+        _ => None,
+    };
+    if let Some(filling) = filling {
+        let filled = fill(machines, (node, filling), pid, to, patience);
+        return filled.with_context(|| format!("with the fault `{fault}`"));
     }
     node.shell(ROOT, &format!("echo {place} > {FAULT}"))?;
     // The daemon that is asked may be the one that ends; what changes at that very moment is asked again.
@@ -50,12 +56,42 @@ pub(super) fn fail(machines: &[Node], fault: &str, pid: &str, to: &str, patience
     agree(machines, pid, patience).with_context(|| format!("after the fault `{fault}`"))
 }
 
-/// Tries a move while one of the nodes has no room in its `/run`: it stays, and nothing else happens.
-fn fill(machines: &[Node], node: &Node, pid: &str, to: &str, patience: Patience) -> Result<()> {
-    node.shell(ROOT, "head -c 1T /dev/zero > /run/brant/filler 2>/dev/null; test -s /run/brant/filler")?;
+/// Takes all room in `/run`.
+const FILL_RUN: &str = "head -c 1T /dev/zero > /run/brant/filler 2>/dev/null; test -s /run/brant/filler";
+/// Takes all memory but for 24 MiB, which is less than any process needs to come.
+const FILL_MEMORY: &str = "mkdir -p /run/brant/filling && mount -t tmpfs -o size=100% tmpfs /run/brant/filling; \
+                           kib=$(sed -n 's/MemAvailable: *\\([0-9]*\\).*/\\1/p' /proc/meminfo); \
+                           head -c $((kib - 24576))K /dev/zero > /run/brant/filling/filler";
+/// So little is left then, KiB.
+const LITTLE_KIB: u64 = 32_768;
+/// Undoes either.
+const EMPTY: &str = "rm -f /run/brant/filler; umount /run/brant/filling 2>/dev/null; \
+                     rmdir /run/brant/filling 2>/dev/null; true";
+
+/// Tries a move while one of the nodes has no room: it stays, and nothing else happens.
+fn fill(
+    machines: &[Node],
+    (node, filling): (&Node, &str),
+    pid: &str,
+    to: &str,
+    patience: Patience,
+) -> Result<()> {
+    node.shell(ROOT, filling)?;
+    if filling == FILL_MEMORY {
+        patience.wait(AGREEMENT, || {
+            let nodes = node.nodes()?.nodes;
+            let free = nodes.iter().find(|it| it.me).and_then(|it| it.load).map(|load| load.memory_free_kib);
+            ensure!(
+                free.is_some_and(|free| free < LITTLE_KIB),
+                "{} still says that it has memory",
+                node.name
+            );
+            Ok(())
+        })?;
+    }
     let command = format!("brant migrate --json {pid} {to} 2>&1 || true");
     let said = machines[0].shell_within(ROOT, &command, b"", patience.of(MOVE));
-    node.shell(ROOT, "rm /run/brant/filler")?;
+    node.shell(ROOT, EMPTY)?;
     let said = said?;
     ensure!(said.contains("\"stayed\""), "expected that it stays, and read: {}", said.trim());
     agree(machines, pid, patience)
