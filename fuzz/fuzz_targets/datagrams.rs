@@ -21,7 +21,7 @@ fn facts(key: u8) -> NodeFacts {
         memory_kib: 1 << 20,
         speed: 1000,
         image_id: "image".to_owned(),
-        cpu: "cpu".to_owned(),
+        cpu: brant_types::processor::Features::default(),
     }
 }
 
