@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Only root may look; users ask the daemon for what is theirs.
 const FILE: &str = "/run/brant/history";
@@ -17,6 +17,39 @@ static LINES: Mutex<Option<usize>> = Mutex::new(None);
 /// Now, for [`PastMove::at`].
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Whole milliseconds, as times are remembered.
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What the time of a move goes into, for [`PastMove::steps`].
+#[derive(Debug)]
+pub(crate) struct Steps {
+    last: Instant,
+    done: Vec<(String, u64)>,
+}
+
+impl Steps {
+    /// From now on.
+    pub(crate) fn begin() -> Self {
+        Self { last: Instant::now(), done: Vec::new() }
+    }
+
+    /// A step is done; each is noted once.
+    pub(crate) fn step(&mut self, name: &str) {
+        if self.done.iter().all(|(done, _)| done != name) {
+            let now = Instant::now();
+            self.done.push((name.to_owned(), millis(now - self.last)));
+            self.last = now;
+        }
+    }
+
+    /// Each with its length in milliseconds.
+    pub(crate) fn done(&self) -> &[(String, u64)] {
+        &self.done
+    }
 }
 
 /// Adds one. A move whose memory is lost was a move all the same.

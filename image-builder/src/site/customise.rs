@@ -128,7 +128,7 @@ fn apply(own: &mut Own, args: &CustomiseArgs) -> Result<()> {
         own.add_arguments(&[])?;
     }
     if args.no_secret {
-        own.site.secret = None;
+        own.take_secret_out();
     }
     if let Some(name) = &args.cluster {
         crate::build::args::check_cluster(name)?;

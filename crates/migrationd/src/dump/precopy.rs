@@ -1,6 +1,7 @@
 //! Copying a process's memory while it runs, so that little is left to send while it stands still.
 
 use super::Image;
+use crate::history::millis;
 use crate::wire;
 use anyhow::{Context, Result, bail};
 use brant_migration::pagemap::PAGE;
@@ -78,6 +79,5 @@ fn wait_merged(link: &mut TcpStream) -> Result<u64> {
 
 /// A round as it is remembered.
 pub(crate) fn record(round: &Round) -> RoundRecord {
-    let ms = u64::try_from(round.took.as_millis()).unwrap_or(u64::MAX);
-    RoundRecord { pages: round.pages, bytes: round.bytes, ms }
+    RoundRecord { pages: round.pages, bytes: round.bytes, ms: millis(round.took) }
 }

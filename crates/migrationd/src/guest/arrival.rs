@@ -1,33 +1,26 @@
 //! How a process came to stay here: what the time went into, as this node saw it.
 
-use crate::history;
+use crate::history::{self, Steps};
 use brant_migration::protocol::Offer;
 use brant_types::migration::{Part, PastMove};
-use std::time::Instant;
 
 /// An arrival under way.
 #[derive(Debug)]
-pub(super) struct Arrival {
-    last: Instant,
-    steps: Vec<(String, u64)>,
-}
+pub(super) struct Arrival(Steps);
 
 impl Arrival {
     pub(super) fn begin() -> Self {
-        Self { last: Instant::now(), steps: Vec::new() }
+        Self(Steps::begin())
     }
 
     /// A step is done.
     pub(super) fn step(&mut self, name: &str) {
-        let now = Instant::now();
-        let millis = u64::try_from((now - self.last).as_millis()).unwrap_or(u64::MAX);
-        self.steps.push((name.to_owned(), millis));
-        self.last = now;
+        self.0.step(name);
     }
 
     /// It runs here.
     pub(super) fn remember(&self, here: &str, offer: &Offer) {
-        tracing::info!(pid = offer.pid, home = %offer.home_name, steps = ?self.steps, "a process has come");
+        tracing::info!(pid = offer.pid, home = %offer.home_name, steps = ?self.0.done(), "a process has come");
         history::add(&PastMove {
             at: history::now(),
             pid: offer.pid,
@@ -40,7 +33,7 @@ impl Arrival {
             stayed: None,
             frozen_ms: None,
             bytes: None,
-            steps: self.steps.clone(),
+            steps: self.0.done().to_vec(),
             rounds: Vec::new(),
         });
     }

@@ -6,7 +6,7 @@ use super::place;
 use super::stay::Event;
 use crate::dump::{self, Image, Subject};
 use crate::fault::Place;
-use crate::history;
+use crate::history::{self, Steps};
 use crate::inspect;
 use crate::node::Node;
 use anyhow::{Context, Result};
@@ -17,7 +17,6 @@ use brant_types::node::NodeId;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
-use std::time::Instant;
 
 /// One that leaves, what was made of it so far, and the way to where it goes. What the capsule has packed is not removed
 /// with it.
@@ -31,10 +30,9 @@ pub(super) struct Departure {
     to: String,
     sent: bool,
     stay: Sender<Event>,
-    steps: Vec<(String, u64)>,
+    steps: Steps,
     rounds: Vec<RoundRecord>,
     bytes: u64,
-    last: Instant,
 }
 
 impl Departure {
@@ -48,7 +46,7 @@ impl Departure {
         (next, to): (SessionId, NodeId),
         stay: Sender<Event>,
     ) -> Result<Self> {
-        let last = Instant::now();
+        let steps = Steps::begin();
         Place::Negotiated.pass()?;
         let (mut link, to) = dump::connect(node, to, next)?;
         let folder = place::departure(offer.session);
@@ -60,21 +58,11 @@ impl Departure {
             if inspect::is_stopped(pid) { 0 } else { inspect::resident_kib(&inspect::members(pid)) };
         let mut image = Image::begin(subject).context("preparing its image")?;
         let rounds = dump::pre_copy(&mut image, running_kib, &mut link);
-        let (rounds, steps) = (rounds.context("copying its memory while it runs")?, Vec::new());
-        let mut departure = Self {
-            image,
-            link,
-            folder,
-            to: to.name,
-            sent: false,
-            stay,
-            steps,
-            rounds: Vec::new(),
-            bytes: 0,
-            last,
-        };
+        let rounds = rounds.context("copying its memory while it runs")?;
+        let mut departure =
+            Self { image, link, folder, to: to.name, sent: false, stay, steps, rounds: Vec::new(), bytes: 0 };
         rounds.iter().for_each(|round| departure.sent_round(round));
-        departure.step("precopied");
+        departure.steps.step("precopied");
         Place::Precopied.pass()?;
         Ok(departure)
     }
@@ -84,7 +72,7 @@ impl Departure {
     /// # Errors
     /// The process stands still; what may have come there is of no use.
     pub(super) fn dump(&mut self, work: &Path) -> Result<()> {
-        self.step("frozen");
+        self.steps.step("frozen");
         Place::Frozen.pass()?;
         let last = self.image.make(work, &mut self.link).context("making its image")?;
         self.sent_round(&last);
@@ -96,13 +84,13 @@ impl Departure {
     /// # Errors
     /// The process stands still; all of it may have come there nevertheless.
     pub(super) fn send(&mut self) -> Result<()> {
-        self.step("dumped");
+        self.steps.step("dumped");
         self.tell(Progress::Dumped);
         let packed =
             dump::send_files(&mut self.link, &self.folder, |_| true).context("sending what goes along")?;
         let rest = self.image.send(&mut self.link).context("sending its image")?;
         self.bytes += packed + rest;
-        self.step("sent");
+        self.steps.step("sent");
         self.sent = true;
         self.tell(Progress::Sent { bytes: packed + rest });
         Ok(())
@@ -114,7 +102,7 @@ impl Departure {
             return;
         }
         let to = self.to;
-        tracing::info!(pid = offer.pid, home = %offer.home_name, %to, steps = ?self.steps, "a process has moved on");
+        tracing::info!(pid = offer.pid, home = %offer.home_name, %to, steps = ?self.steps.done(), "a process has moved on");
         history::add(&PastMove {
             at: history::now(),
             pid: offer.pid,
@@ -127,7 +115,7 @@ impl Departure {
             stayed: None,
             frozen_ms: None,
             bytes: Some(self.bytes),
-            steps: self.steps,
+            steps: self.steps.done().to_vec(),
             rounds: self.rounds,
         });
     }
@@ -137,13 +125,6 @@ impl Departure {
         self.bytes += record.bytes;
         self.rounds.push(record);
         self.tell(Progress::Round(record));
-    }
-
-    fn step(&mut self, name: &str) {
-        let now = Instant::now();
-        let millis = u64::try_from((now - self.last).as_millis()).unwrap_or(u64::MAX);
-        self.steps.push((name.to_owned(), millis));
-        self.last = now;
     }
 
     fn tell(&self, progress: Progress) {

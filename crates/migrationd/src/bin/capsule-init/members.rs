@@ -21,10 +21,9 @@ pub(crate) fn all(helpers: &[i32]) -> Vec<i32> {
     members.filter(|pid| !helpers.contains(pid) && !is_zombie(*pid)).collect()
 }
 
-/// Those of them that do not descend from this one any more: their parent has ended, and they were left to PID 1.
-pub(crate) fn orphans(all: &[i32], leader: i32) -> Vec<i32> {
-    let is_orphan = |pid: &&i32| **pid != leader && parent_of(**pid) == Some(1);
-    all.iter().filter(is_orphan).copied().collect()
+/// Whether some do not descend from this one any more: their parent has ended, and they were left to PID 1.
+pub(crate) fn has_orphans(all: &[i32], leader: i32) -> bool {
+    all.iter().any(|pid| *pid != leader && parent_of(*pid) == Some(1))
 }
 
 fn parent_of(pid: i32) -> Option<i32> {

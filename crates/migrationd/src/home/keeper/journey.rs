@@ -1,6 +1,6 @@
 //! One move, as it is remembered: what the time went into.
 
-use crate::history;
+use crate::history::{self, Steps, millis};
 use crate::home::{Stayed, Wish};
 use brant_migration::session::Why;
 use brant_types::migration::{MoveRecord, Part, PastMove, ProcessView, RoundRecord};
@@ -11,9 +11,8 @@ use std::time::Instant;
 pub(super) struct Journey {
     wish: Wish,
     from: String,
-    last: Instant,
     frozen: Option<Instant>,
-    steps: Vec<(String, u64)>,
+    steps: Steps,
     rounds: Vec<RoundRecord>,
     bytes: u64,
     /// What keeps it here, where that is known better than the machine knows it.
@@ -23,8 +22,8 @@ pub(super) struct Journey {
 impl Journey {
     /// It begins where the process runs now.
     pub(super) fn begin(wish: Wish, view: &ProcessView) -> Self {
-        let (rounds, steps, from) = (Vec::new(), Vec::new(), view.node.clone());
-        Self { wish, from, last: Instant::now(), frozen: None, steps, rounds, bytes: 0, stayed: None }
+        let (rounds, steps, from) = (Vec::new(), Steps::begin(), view.node.clone());
+        Self { wish, from, frozen: None, steps, rounds, bytes: 0, stayed: None }
     }
 
     /// The name of the node that it goes to.
@@ -34,11 +33,7 @@ impl Journey {
 
     /// A step is done; each is noted once.
     pub(super) fn step(&mut self, name: &str) {
-        if self.steps.iter().all(|(done, _)| done != name) {
-            let now = Instant::now();
-            self.steps.push((name.to_owned(), millis(now - self.last)));
-            self.last = now;
-        }
+        self.steps.step(name);
     }
 
     /// It stands still since then.
@@ -70,7 +65,7 @@ impl Journey {
             by,
             frozen_ms: self.frozen.map_or(0, |frozen| millis(frozen.elapsed())),
             bytes: self.bytes,
-            steps: self.steps,
+            steps: self.steps.done().to_vec(),
             rounds: self.rounds,
         };
         let _nobody_waits = answer.send(Ok(record.clone()));
@@ -105,12 +100,8 @@ impl Journey {
             stayed,
             frozen_ms: self.frozen.map(|frozen| millis(frozen.elapsed())),
             bytes: Some(self.bytes),
-            steps: self.steps.clone(),
+            steps: self.steps.done().to_vec(),
             rounds: self.rounds.clone(),
         });
     }
-}
-
-fn millis(time: std::time::Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

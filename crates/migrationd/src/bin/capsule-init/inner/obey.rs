@@ -115,7 +115,7 @@ impl Capsule {
             return self.control.say(&FromCapsule::CannotDepart(format!("{error:#}")));
         }
         // An image is of a process and its descendants; those that others of them have left behind would be lost.
-        if !members::orphans(&members::all(&self.helpers()), self.pid).is_empty() {
+        if members::has_orphans(&members::all(&self.helpers()), self.pid) {
             departure::thaw()?;
             return self.control.say(&FromCapsule::CannotDepart(CUT_LOOSE.to_owned()));
         }
