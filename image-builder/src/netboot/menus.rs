@@ -16,14 +16,12 @@ struct Entry {
     arguments: String,
 }
 
-/// The web server that kernel and initramfs come from; without one they come from where the menu came from.
-pub(crate) type Web = SocketAddrV4;
-
-/// Both menus, for pxelinux and for GRUB, made from the ISO's for isolinux.
+/// Both menus, for pxelinux and for GRUB, made from the ISO's for isolinux. Kernel and initramfs come from this web server;
+/// without one they come from where the menu came from.
 ///
 /// # Errors
 /// That is no menu of ours.
-pub(crate) fn render(isolinux: &str, web: Option<Web>) -> Result<(String, String)> {
+pub(super) fn render(isolinux: &str, web: Option<SocketAddrV4>) -> Result<(String, String)> {
     let entries = entries(isolinux);
     ensure!(!entries.is_empty(), "there is no entry in the ISO's boot menu");
     let (head, _) = isolinux.split_once("\nLABEL ").unwrap_or_default();

@@ -11,8 +11,7 @@
 mod menus;
 mod tree;
 
-pub(crate) use menus::render;
-pub(crate) use tree::{ISO, Tree, make, root_on_medium};
+pub(crate) use tree::{ISO, make, root_on_medium};
 
 use crate::workspace::Workspace;
 use anyhow::{Context as _, Result};
@@ -46,7 +45,7 @@ pub(crate) fn run(args: &NetbootArgs) -> Result<()> {
         None => Workspace::find()?.image("compute"),
     };
     let folder = args.output.clone().unwrap_or_else(|| iso.with_extension("netboot"));
-    let tree = make(&iso, &folder, args.with_secret)
+    let tree = make(&iso, &folder, args.with_secret, None)
         .with_context(|| format!("making `{}` from `{}`", folder.display(), iso.display()))?;
     let what_to_do =
         if args.with_secret { "the ISO itself has none" } else { "`--with-secret` leaves it in" };

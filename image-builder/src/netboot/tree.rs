@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::net::SocketAddrV4;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -38,21 +39,20 @@ const SUMS: &str = "SHA256SUMS";
 /// A tree that is there.
 #[derive(Debug)]
 pub(crate) struct Tree {
-    /// The ISO's menu for isolinux.
-    pub(crate) isolinux: String,
     /// Whether whoever boots from it can join the cluster.
     pub(crate) has_secret: bool,
 }
 
-/// Makes the tree; one that is there is replaced when this one is whole.
+/// Makes the tree; one that is there is replaced when this one is whole. Its menus fetch what is large from this web server,
+/// if there is one.
 ///
 /// # Errors
 /// Not an ISO of ours, or no room; what was there is as it was.
-pub(crate) fn make(iso: &Path, folder: &Path, with_secret: bool) -> Result<Tree> {
+pub(crate) fn make(iso: &Path, folder: &Path, with_secret: bool, web: Option<SocketAddrV4>) -> Result<Tree> {
     check_place(folder)?;
     let half = beside(folder, "part")?;
     remove(&half)?;
-    let made = fill(iso, &half, with_secret).and_then(|tree| {
+    let made = fill(iso, &half, with_secret, web).and_then(|tree| {
         replace(&half, folder)?;
         Ok(tree)
     });
@@ -74,7 +74,7 @@ fn check_place(folder: &Path) -> Result<()> {
     Err(Advice::new(Kind::Output, what).hint("name a new folder with `--output`").error())
 }
 
-fn fill(iso: &Path, folder: &Path, with_secret: bool) -> Result<Tree> {
+fn fill(iso: &Path, folder: &Path, with_secret: bool, web: Option<SocketAddrV4>) -> Result<Tree> {
     // Until it is known that there is nothing to hide.
     let mode = 0o700;
     for part in ["", "pxelinux.cfg", "grub"] {
@@ -98,7 +98,7 @@ fn fill(iso: &Path, folder: &Path, with_secret: bool) -> Result<Tree> {
     }
     let isolinux =
         String::from_utf8(image.read(image.find(MENU)?, MOST_MENU)?).context("reading the boot menu")?;
-    let (pxelinux, grub) = menus::render(&isolinux, None)?;
+    let (pxelinux, grub) = menus::render(&isolinux, web)?;
     for (name, text) in [
         ("pxelinux.cfg/default", pxelinux.as_str()),
         ("grub/grub.cfg", grub.as_str()),
@@ -109,7 +109,7 @@ fn fill(iso: &Path, folder: &Path, with_secret: bool) -> Result<Tree> {
         create(&path)?.write_all(text.as_bytes()).with_context(|| making(&path))?;
     }
     open_up(folder, with_secret && has_secret)?;
-    Ok(Tree { isolinux, has_secret: with_secret && has_secret })
+    Ok(Tree { has_secret: with_secret && has_secret })
 }
 
 /// Says whether a secret was in it.

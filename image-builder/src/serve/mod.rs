@@ -7,7 +7,7 @@ mod dnsmasq;
 mod http;
 mod interface;
 
-use crate::netboot::{self, Tree};
+use crate::netboot;
 use crate::progress::Progress;
 use crate::workspace::Workspace;
 use anyhow::{Context as _, Result};
@@ -106,9 +106,8 @@ impl Served {
         let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(cache);
         let folder = folder.with_context(|| format!("making a folder in `{}`", cache.display()))?;
         let root = folder.path().join("tree");
-        let tree = netboot::make(iso, &root, options.with_secret)?;
         let at = SocketAddrV4::new(interface.address, options.port);
-        write_menus(&tree, &root, at)?;
+        let tree = netboot::make(iso, &root, options.with_secret, Some(at))?;
         // dnsmasq gives up being root: what it reads lies where everybody may read, and nothing else does.
         let public = tempfile::Builder::new().prefix("brant-tftp-").tempdir().context("making a folder")?;
         publish(&root, public.path()).context("copying the boot loaders")?;
@@ -197,16 +196,6 @@ fn publish(tree: &Path, public: &Path) -> Result<()> {
     for name in BY_TFTP {
         fs::copy(tree.join(name), public.join(name)).with_context(|| format!("copying `{name}`"))?;
         fs::set_permissions(public.join(name), file.clone())?;
-    }
-    Ok(())
-}
-
-/// Those of the tree name files beside them; these name the web server.
-fn write_menus(tree: &Tree, root: &Path, web: SocketAddrV4) -> Result<()> {
-    let (pxelinux, grub) = netboot::render(&tree.isolinux, Some(web))?;
-    for (name, text) in [("pxelinux.cfg/default", pxelinux), ("grub/grub.cfg", grub)] {
-        let path = root.join(name);
-        fs::write(&path, text).with_context(|| format!("writing `{}`", path.display()))?;
     }
     Ok(())
 }
