@@ -7,7 +7,7 @@ run('parent');
 
 sub run {
     my ($name) = @_;
-    for my $signal (qw(INT TERM QUIT)) {
+    for my $signal (qw(INT TERM QUIT HUP)) {
         $SIG{$signal} = sub { open my $file, '>', "$name-$signal"; close $file; exit 20 };
     }
     open my $up, '>', "$name-up"; close $up;

@@ -106,6 +106,8 @@ pub(super) enum Step {
     Expect(String),
     /// The process that this pattern finds is moved; in the run that is left alone, nothing happens.
     Move(String),
+    /// The window of the terminal is closed, and another opened in the same folder.
+    HangUp,
 }
 
 fn dash() -> String {

@@ -26,15 +26,9 @@ pub(super) fn run(case: &Case, home: &Node, others: &[String], patience: Patienc
 
 /// Goes through the steps once; moves only where there is somewhere to move to.
 fn go_through(case: &Case, home: &Node, others: &[String], patience: Patience) -> Result<Vec<u64>> {
-    let shell: Vec<&str> = case.shell.split(' ').collect();
-    let terminal = Terminal::open(&home.folder, USER, &shell, patience.of(ANSWER))?;
     let folder = format!("{FOLDER}/{}", case.name);
-    // The sign is typed in two parts, so that only the shell's answer has it whole.
-    let begin = format!(
-        "rm -rf {folder}; mkdir -p {folder}; cd {folder}; PS1='$ '; export LIB={FOLDER}/lib; echo 'rea''dy'"
-    );
-    let mut from = terminal.type_line(&begin)?;
-    terminal.wait_for("ready", from, patience.of(ANSWER))?;
+    home.shell(USER, &format!("rm -rf {folder}; mkdir -p {folder}"))?;
+    let (mut terminal, mut from) = open(case, home, patience)?;
     let mut frozen = Vec::new();
     for step in &case.dialogue {
         match step {
@@ -57,7 +51,22 @@ fn go_through(case: &Case, home: &Node, others: &[String], patience: Patience) -
                     Err(refused) => bail!("`{pattern}` stays at home: {}", refused.message),
                 }
             }
+            Step::HangUp => {
+                drop(terminal);
+                (terminal, from) = open(case, home, patience)?;
+            }
         }
     }
     Ok(frozen)
+}
+
+/// A terminal whose shell is in the case's folder; gives also where what it shows begins.
+fn open(case: &Case, home: &Node, patience: Patience) -> Result<(Terminal, usize)> {
+    let shell: Vec<&str> = case.shell.split(' ').collect();
+    let terminal = Terminal::open(&home.folder, USER, &shell, patience.of(ANSWER))?;
+    // The sign is typed in two parts, so that only the shell's answer has it whole.
+    let begin = format!("cd {FOLDER}/{}; PS1='$ '; export LIB={FOLDER}/lib; echo 'rea''dy'", case.name);
+    let from = terminal.type_line(&begin)?;
+    terminal.wait_for("ready", from, patience.of(ANSWER))?;
+    Ok((terminal, from))
 }
