@@ -17,7 +17,7 @@ pub(crate) struct HostTool {
     pub package: &'static str,
 }
 
-/// Makes sure that these tools are here; installs them, if that was asked for.
+/// Makes sure that these tools are here; installs them, if that was asked for and this is root.
 ///
 /// # Errors
 /// Some are missing; the error names them all, and the line that installs them.
@@ -26,7 +26,7 @@ pub(crate) fn require(tools: &[HostTool], install: bool, progress: &Progress) ->
     if missing.is_empty() {
         return Ok(());
     }
-    if !install {
+    if !install || !is_root() {
         return Err(lacking(&missing).error());
     }
     let packages = packages(&missing);
@@ -48,9 +48,12 @@ pub(crate) fn require(tools: &[HostTool], install: bool, progress: &Progress) ->
 fn lacking(missing: &[HostTool]) -> Advice {
     let files: Vec<&str> = missing.iter().map(|tool| tool.file).collect();
     let line = format!("apt-get install {}", packages(missing).join(" "));
-    let line = if is_root() { line } else { format!("sudo {line}") };
-    Advice::new(Kind::Host, format!("this machine lacks {}", files.join(", ")))
-        .hint(format!("{line}    (or let `--install-host-tools` do it)"))
+    let hint = if is_root() {
+        format!("{line}    (or let `--install-host-tools` do it)")
+    } else {
+        format!("sudo {line}")
+    };
+    Advice::new(Kind::Host, format!("this machine lacks {}", files.join(", "))).hint(hint)
 }
 
 fn missing(tools: &[HostTool]) -> Vec<HostTool> {

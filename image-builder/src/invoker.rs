@@ -47,6 +47,13 @@ impl Invoker {
     }
 }
 
+/// The name of the user that this process is, or its number where there is no name.
+pub(crate) fn own_name() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    Invoker::listed(&passwd, uid).map_or_else(|| uid.to_string(), |own| own.name)
+}
+
 /// Gives a file or folder to the person behind `sudo`, if there is one.
 pub(crate) fn give(path: &Path) {
     if let Some(invoker) = Invoker::find()

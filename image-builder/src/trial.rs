@@ -1,6 +1,6 @@
 //! `try`: from a fresh checkout to a cluster to look at, in one command.
 
-use crate::build::{self, args::BuildArgs};
+use crate::build;
 use crate::cluster::args::CreateArgs;
 use crate::cluster::create;
 use crate::host::{self, HostTool};
@@ -24,7 +24,7 @@ pub(crate) struct TryArgs {
 pub(crate) fn run(args: &TryArgs) -> Result<()> {
     host::require(&[QEMU], true, &Progress::new())?;
     if args.create.machines.iso.is_none() {
-        build::run(&BuildArgs { install_host_tools: true, ..BuildArgs::default() })?;
+        build::run_apart()?;
     }
     create::run(&args.create)?;
     let name = args.create.name.to_string();

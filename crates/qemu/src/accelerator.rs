@@ -38,11 +38,15 @@ impl Accelerator {
         if virtualises && kvm_opens { Self::Kvm } else { Self::Tcg }
     }
 
-    /// QEMU's arguments, for a processor of this model, or the usual one. Under translation a plain model is faster:
+    /// QEMU's arguments, for processors of this model, or the usual one. Under translation a plain model is faster:
     /// vector code is dear to emulate.
-    pub(crate) fn arguments(self, model: Option<&str>) -> [&str; 4] {
+    ///
+    /// Several processors take turns there: when one patches the kernel's code while another runs it, QEMU 7.2 with a
+    /// thread for each goes on with what it had translated before, and the kernel panics at a breakpoint that is gone.
+    pub(crate) fn arguments(self, processors: u32, model: Option<&str>) -> [&str; 4] {
         let (accelerator, usual) = match self {
             Self::Kvm => ("kvm", "host"),
+            Self::Tcg if processors > 1 => ("tcg,thread=single", "qemu64"),
             Self::Tcg => ("tcg,thread=multi", "qemu64"),
         };
         ["-accel", accelerator, "-cpu", model.unwrap_or(usual)]
@@ -60,6 +64,13 @@ impl Accelerator {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn translated_processors_take_turns_where_there_are_several() {
+        assert_eq!(Accelerator::Tcg.arguments(1, None)[1], "tcg,thread=multi");
+        assert_eq!(Accelerator::Tcg.arguments(2, None)[1], "tcg,thread=single");
+        assert_eq!(Accelerator::Kvm.arguments(2, Some("x")), ["-accel", "kvm", "-cpu", "x"]);
+    }
 
     #[test]
     fn kvm_needs_the_device_and_the_processor() {

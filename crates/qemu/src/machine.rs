@@ -106,7 +106,7 @@ impl Machine {
         if secure {
             arguments.add(["-global", "driver=cfi.pflash01,property=secure,value=on"]);
         }
-        arguments.add(self.accelerator.arguments(self.cpu_model.as_deref()));
+        arguments.add(self.accelerator.arguments(self.cpus, self.cpu_model.as_deref()));
         arguments.add(["-smp", &self.cpus.to_string(), "-m", &format!("{}M", self.memory_mib)]);
         self.add_firmware(&mut arguments);
         self.add_drive(&mut arguments);

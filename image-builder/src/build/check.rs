@@ -1,5 +1,6 @@
 //! A last look at a finished medium, before it gets its name: does firmware find what it looks for?
 
+use crate::profile::PartitionTable;
 use anyhow::{Context as _, ensure};
 use gpt::GptConfig;
 use gpt::disk::LogicalBlockSize;
@@ -16,11 +17,11 @@ const BOOT_RECORD: u64 = 17 * 2048;
 ///
 /// # Errors
 /// What is missing or wrong.
-pub(crate) fn medium(path: &Path, esp: &[u8]) -> anyhow::Result<()> {
-    inspect(path, esp).with_context(|| format!("checking the finished medium `{}`", path.display()))
+pub(crate) fn medium(path: &Path, table: PartitionTable, esp: &[u8]) -> anyhow::Result<()> {
+    inspect(path, table, esp).with_context(|| format!("checking the finished medium `{}`", path.display()))
 }
 
-fn inspect(path: &Path, esp: &[u8]) -> anyhow::Result<()> {
+fn inspect(path: &Path, table: PartitionTable, esp: &[u8]) -> anyhow::Result<()> {
     let mut file = File::open(path)?;
     ensure!(bytes(&mut file, 510, 2)? == [0x55, 0xaa], "the first sector is no boot sector");
     ensure!(bytes(&mut file, PRIMARY_VOLUME, 6)? == *b"\x01CD001", "there is no ISO9660 volume");
@@ -42,6 +43,7 @@ fn inspect(path: &Path, esp: &[u8]) -> anyhow::Result<()> {
         let end = (partition.last_lba + 1) * 512;
         ensure!(partition.first_lba <= partition.last_lba && end <= length, "a partition leaves the medium");
         let clear_of_next = used.get(number + 1).is_none_or(|next| partition.last_lba < next.first_lba);
+        let clear_of_next = clear_of_next || table == PartitionTable::Overlapping;
         ensure!(clear_of_next, "two partitions overlap");
     }
     let mut systems = used.iter().filter(|partition| partition.part_type_guid == EFI);
@@ -69,7 +71,7 @@ mod tests {
     fn a_file_of_zeros_is_no_medium() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), vec![0; 1 << 20]).unwrap();
-        let error = medium(file.path(), &[]).unwrap_err();
+        let error = medium(file.path(), PartitionTable::Valid, &[]).unwrap_err();
         assert!(format!("{error:#}").contains("no boot sector"), "{error:#}");
     }
 }

@@ -6,7 +6,7 @@ use super::initramfs::{Initramfs, kernel_version};
 use super::menu;
 use super::root::SealedRoot;
 use crate::job::Job;
-use crate::profile::Profile;
+use crate::profile::{PartitionTable, Profile};
 use anyhow::Context as _;
 use brant_types::boot::{RootFacts, marker};
 use std::fs;
@@ -111,8 +111,8 @@ impl Medium {
         &self.tree
     }
 
-    /// Writes the medium's file: a valid partition table (firmware refuses others), and an active dummy entry in
-    /// the old one (old firmware refuses none).
+    /// Writes the medium's file: with a valid partition table, unless the profile wants another, and an active dummy
+    /// entry in the old one, without which old firmware takes it for one that does not boot.
     ///
     /// # Errors
     /// xorriso fails, mostly for a full disk.
@@ -132,7 +132,12 @@ impl Medium {
             .args(["-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"])
             .arg("-isohybrid-mbr")
             .arg(root.extra("usr/lib/ISOLINUX/isohdpfx.bin"))
-            .args(["--mbr-force-bootable", "-partition_offset", "16", "-appended_part_as_gpt"])
+            .args(["--mbr-force-bootable", "-partition_offset", "16"])
+            // The other one in this place leaves the type of the EFI partition as it is.
+            .arg(match profile.image.partition_table {
+                PartitionTable::Valid => "-appended_part_as_gpt",
+                PartitionTable::Overlapping => "-isohybrid-gpt-basdat",
+            })
             .args(["-append_partition", "2", EFI_PARTITION])
             .arg(&self.esp)
             .args(["-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot"])

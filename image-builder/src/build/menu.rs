@@ -49,6 +49,9 @@ pub(crate) fn entries(profile: &Profile) -> Vec<Entry> {
     let in_memory = entry("toram", "Brant, copied to memory: the medium can be taken out", " toram");
     let memory_test = Entry { label: "memtest", title: "Test this PC's memory", starts: Starts::MemoryTest };
     let mut entries = vec![entry("brant", "Brant: join the cluster", "")];
+    let console =
+        entry("console", "Brant, without the desktop: for little memory", " systemd.unit=multi-user.target");
+    entries.extend(Some(console).filter(|_| profile.boot.console_only));
     entries.extend(Some(in_memory).filter(|_| profile.image.root == RootPlace::Medium));
     entries.extend([
         entry("debug", "Brant, with every message of the kernel", " loglevel=7 ignore_loglevel"),

@@ -6,6 +6,7 @@
 pub(crate) mod args;
 
 mod accounts;
+mod artefacts;
 mod base;
 mod bench;
 mod carried;
@@ -23,6 +24,7 @@ mod needs;
 pub(crate) mod newc;
 mod overlay;
 mod people;
+mod privilege;
 mod programs;
 mod publish;
 mod release;
@@ -33,6 +35,7 @@ mod squashfs;
 mod unchanged;
 mod verity;
 
+use crate::interrupt::Registered;
 use crate::manifest::{self, Manifest, Packages, Tools};
 use crate::progress::Progress;
 use anyhow::Context as _;
@@ -44,12 +47,14 @@ use carried::CarriedRoot;
 pub(crate) use esp::{EspFile, EspShape, image_of as esp_image};
 use iso::Medium;
 pub(crate) use menu::{INITRAMFS, KERNEL, MENUS};
+use privilege::Privilege;
 use programs::Programs;
 use publish::{Draft, Published};
 pub(crate) use release::hex;
 use root::{OpenRoot, SealedRoot};
 use std::io::Write;
 use std::path::Path;
+use std::process::Stdio;
 use unchanged::Inputs;
 
 /// Builds an image; the last line of standard output says where it is.
@@ -59,12 +64,19 @@ use unchanged::Inputs;
 pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<()> {
     let plan = args.resolve()?;
     let progress = Progress::new();
+    let privilege = Privilege::of_this_process();
+    if privilege == Privilege::None {
+        needs::check(&plan, args.install_host_tools, &progress)?;
+        let never = privilege::begin_inside()?;
+        match never {}
+    }
     // Modes on the image must not depend on the habits of whoever builds it.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     needs::check(&plan, args.install_host_tools, &progress)?;
     let draft = Draft::begin(&plan.output)?;
     needs::check_room(&plan)?;
     let bench = Bench::take(&plan.workspace, &progress)?;
+    privilege.sentence().iter().for_each(|sentence| progress.say(sentence));
     let (secret, made) = secret::obtain(&plan.secret)?;
     if made {
         progress.say(&format!("made a new secret for the cluster `{}`", plan.cluster));
@@ -72,13 +84,13 @@ pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<()> {
     let site = Site { cluster: Some(plan.cluster.clone()), secret: Some(secret), ..Site::default() };
     let programs = programs(&plan, &progress)?;
     let base = base(&plan, &bench, &progress)?;
-    let tools = Tools::ask();
+    let tools = Tools::ask(plan.node_bins.is_none());
     let inputs = Inputs::of(&plan, &base, (&programs, &tools), &site, &bench)?;
     if let Some(image) =
         inputs.made_already(&plan.output).filter(|_| !args.rebuild && !args.lock && !args.locked)
     {
         progress.say("nothing has changed since this image was made (`--rebuild` makes it anew)");
-        return announce(&image);
+        return announce(&plan, &image, &progress);
     }
     let mut root = root(&plan, &base, &programs, &bench, &progress)?;
     let packages = Packages::read(&root.extra("packages.tsv"))?;
@@ -107,7 +119,7 @@ pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<()> {
     manifest.sizes = sizes;
     manifest::add_medium(&mut manifest, medium.tree())?;
     medium.write(&plan.profile, &root, base.date, draft.path())?;
-    check::medium(draft.path(), &medium.esp_bytes)?;
+    check::medium(draft.path(), plan.profile.image.partition_table, &medium.esp_bytes)?;
     sizes::check(&plan.profile, &sizes, length(draft.path())?)?;
     let published = draft.publish()?;
     manifest.write_beside(&published.path)?;
@@ -118,7 +130,22 @@ pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<()> {
     }
     stage.done("");
     drop(bench);
-    announce(&published)
+    announce(&plan, &published, &progress)
+}
+
+/// Builds what `build` does when nothing is said, in a process of its own if this one is not root: what follows the
+/// build needs no namespace.
+///
+/// # Errors
+/// Likewise.
+pub(crate) fn run_apart() -> anyhow::Result<()> {
+    if Privilege::of_this_process() != Privilege::None {
+        return run(&BuildArgs { install_host_tools: true, ..BuildArgs::default() });
+    }
+    let child = privilege::inside(["build"])?.own_group().stdout(Stdio::inherit()).stderr(Stdio::inherit());
+    let running = child.spawn()?;
+    let _told = Registered::told(running.id());
+    running.wait().context("building the image")
 }
 
 fn programs(plan: &Plan, progress: &Progress) -> anyhow::Result<Programs> {
@@ -167,6 +194,7 @@ fn root(
     root.add_users(&profile.users)?;
     root.install(programs, profile.system.init)?;
     root.set_locale(&profile.system.locale)?;
+    root.set_keyboard(&profile.system.keyboard)?;
     for hook in &profile.system.hooks {
         root.run_hook(&plan.workspace.profiles().join(hook), profile)?;
     }
@@ -200,9 +228,14 @@ pub(crate) fn megabytes(bytes: u64) -> String {
     format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10)
 }
 
-fn announce(image: &Published) -> anyhow::Result<()> {
+/// Makes what else is wanted, and says where everything is; the ISO comes last.
+fn announce(plan: &Plan, image: &Published, progress: &Progress) -> anyhow::Result<()> {
+    let others = artefacts::make(plan, &image.path, progress)?;
     let size = megabytes(image.size);
     let mut out = std::io::stdout().lock();
+    for other in others {
+        writeln!(out, "{}", other.display()).context("saying where the image is")?;
+    }
     writeln!(out, "{}  {size}  sha256 {}", image.path.display(), image.sha256)
         .context("saying where the image is")
 }

@@ -1,6 +1,7 @@
 //! What a build needs of this machine, checked before any work is done.
 
 use super::args::Plan;
+use super::artefacts;
 use super::base::{self, KEYRING};
 use super::programs;
 use crate::failure::{Advice, Kind};
@@ -35,16 +36,14 @@ const ROOM_FOR_PROGRAMS: u64 = 700_000_000;
 /// On the disk of the image.
 const ROOM_FOR_IMAGE: u64 = 250_000_000;
 
-/// Checks rights and tools.
+/// Checks the tools.
 ///
 /// # Errors
 /// What is missing, and what to type.
 pub(crate) fn check(plan: &Plan, install: bool, progress: &Progress) -> anyhow::Result<()> {
     let compiles = plan.node_bins.is_none();
-    let tools: Vec<HostTool> = TOOLS.iter().chain(COMPILER.iter().filter(|_| compiles)).copied().collect();
-    if !host::is_root() {
-        return Err(not_root());
-    }
+    let compiler = COMPILER.iter().filter(|_| compiles);
+    let tools: Vec<HostTool> = TOOLS.iter().chain(compiler).chain(artefacts::tools(plan)).copied().collect();
     host::require(&tools, install, progress)?;
     if compiles && programs::cargo().is_none() {
         return Err(Advice::new(
@@ -70,17 +69,4 @@ pub(crate) fn check_room(plan: &Plan) -> anyhow::Result<()> {
         ROOM + if fetches { ROOM_FOR_PACKAGES } else { 0 } + if compiles_all { ROOM_FOR_PROGRAMS } else { 0 };
     host::require_room(&plan.workspace.target(), room, "the build")?;
     host::require_room(plan.output.parent().unwrap_or(&plan.output), ROOM_FOR_IMAGE, "the image")
-}
-
-/// Names the whole command line to type instead.
-fn not_root() -> anyhow::Error {
-    let program =
-        std::env::current_exe().map_or_else(|_| "brant-image".into(), |path| path.display().to_string());
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    Advice::new(
-        Kind::Host,
-        "building an image needs root, to install packages into the image with their owners",
-    )
-    .hint(format!("sudo {program} {}", arguments.join(" ")))
-    .error()
 }

@@ -4,7 +4,7 @@ use super::accounts;
 use super::root::OpenRoot;
 use crate::failure::{Advice, Kind};
 use crate::job::Job;
-use crate::profile::{Profile, User};
+use crate::profile::{Keyboard, Profile, User};
 use anyhow::Context as _;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -102,6 +102,33 @@ impl OpenRoot {
         }
         let path = self.path.join("etc/default/locale");
         fs::write(&path, format!("LANG={locale}\n")).with_context(|| format!("writing `{}`", path.display()))
+    }
+
+    /// Sets the layout of the keyboard, for consoles and for X.
+    ///
+    /// # Errors
+    /// A file cannot be written, or the root cannot make the layout's table.
+    pub(crate) fn set_keyboard(&self, keyboard: &Keyboard) -> anyhow::Result<()> {
+        if keyboard.is_the_kernels() {
+            return Ok(());
+        }
+        let Keyboard { layout, variant } = keyboard;
+        let setting = || format!("setting the keyboard `{layout}`");
+        if !self.path.join("usr/bin/setupcon").is_file() {
+            let what = format!("setting the keyboard `{layout}`: the root cannot");
+            return Err(Advice::new(Kind::Input, what)
+                .hint("add the package `console-setup` to the profile")
+                .error());
+        }
+        let variant = variant.as_deref().unwrap_or_default();
+        let text = format!(
+            "XKBMODEL=\"pc105\"\nXKBLAYOUT=\"{layout}\"\nXKBVARIANT=\"{variant}\"\nXKBOPTIONS=\"\"\nBACKSPACE=\"guess\"\n"
+        );
+        fs::write(self.path.join("etc/default/keyboard"), text).with_context(setting)?;
+        self.inside("setupcon", &[])
+            .args(["--keyboard-only", "--force", "--save-only"])
+            .run()
+            .with_context(setting)
     }
 
     /// Runs a script of the profile inside the root (chroot), as root, with this host's network.

@@ -11,12 +11,15 @@ use std::fs;
 use std::path::Path;
 use twox_hash::XxHash64;
 
+/// What compiles the programs of a node.
+const COMPILER: &str = "rustc";
+
 /// Tools whose version may change an image, and how they are asked for it.
 const TOOLS: [(&str, &str); 4] = [
     ("mmdebstrap", "--version"),
     ("mksquashfs", "-version"),
     ("xorriso", "-version"),
-    ("rustc", "--version"),
+    (COMPILER, "--version"),
 ];
 
 /// Debian's packages of an image.
@@ -66,11 +69,11 @@ impl Tools {
         self.0.iter()
     }
 
-    /// Asks each of them. One that is not there took no part.
-    pub(crate) fn ask() -> Self {
+    /// Asks each of them; the compiler only where it `compiles` the programs of a node. One that is not there took no part.
+    pub(crate) fn ask(compiles: bool) -> Self {
         let mut tools = BTreeMap::new();
         tools.insert("brant-image".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
-        for (tool, option) in TOOLS {
+        for (tool, option) in TOOLS.into_iter().filter(|(tool, _)| compiles || *tool != COMPILER) {
             let said = Tool::new(tool).arg(option).output().unwrap_or_default();
             let said = String::from_utf8_lossy(&said).into_owned();
             if let Some(line) = said.lines().find(|line| line.bytes().any(|byte| byte.is_ascii_digit())) {

@@ -14,7 +14,7 @@ mod tree;
 pub(crate) mod verbs;
 
 pub(crate) use load::{find, known, load};
-pub(crate) use model::{Debian, Init, Profile, RootPlace, User};
+pub(crate) use model::{Artefact, Debian, Init, Keyboard, PartitionTable, Profile, RootPlace, User};
 pub(crate) use read::{is_one_word as is_kernel_argument, is_ssh_key};
 
 #[cfg(test)]

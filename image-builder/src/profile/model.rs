@@ -95,10 +95,28 @@ pub(crate) struct System {
     pub console_user: String,
     /// The value of `LANG`.
     pub locale: String,
+    /// The layout of the keyboard.
+    pub keyboard: Keyboard,
     /// Folders below `overlay/`, laid over the root one after the other.
     pub overlays: Vec<String>,
     /// Scripts below `profiles/`, run inside the root when everything is there.
     pub hooks: Vec<PathBuf>,
+}
+
+/// The layout of a keyboard, as XKB names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Keyboard {
+    /// The layout: `us`, `de`.
+    pub layout: String,
+    /// One of its variants: `nodeadkeys`.
+    pub variant: Option<String>,
+}
+
+impl Keyboard {
+    /// Whether it is what the kernel has by itself.
+    pub(crate) fn is_the_kernels(&self) -> bool {
+        self.layout == "us" && self.variant.is_none()
+    }
 }
 
 /// A person.
@@ -129,6 +147,26 @@ pub(crate) enum RootPlace {
     Medium,
 }
 
+/// What is made of a profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Artefact {
+    /// The ISO, from which the others are made.
+    Iso,
+    /// The image of a stick whose settings can be edited.
+    Usb,
+    /// The files that PCs boot from over the network.
+    Netboot,
+}
+
+/// How the partition table of an ISO says what is where, for when it lies on a stick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PartitionTable {
+    /// Without a fault: strict firmware takes nothing else.
+    Valid,
+    /// With one partition within another, which keeps some old firmware from looking at it at all.
+    Overlapping,
+}
+
 /// How the image is packed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Image {
@@ -138,6 +176,10 @@ pub(crate) struct Image {
     pub compression: u32,
     /// How large the image may be, in millions of bytes.
     pub budget: u32,
+    /// What is made.
+    pub artefacts: Vec<Artefact>,
+    /// The partition table of the ISO.
+    pub partition_table: PartitionTable,
 }
 
 /// The boot menu and the medium.
@@ -149,4 +191,6 @@ pub(crate) struct Boot {
     pub volume: String,
     /// Whether the menu offers Memtest86+.
     pub memory_test: bool,
+    /// Whether it offers to do without the desktop.
+    pub console_only: bool,
 }

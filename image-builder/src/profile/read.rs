@@ -1,6 +1,9 @@
 //! From the merged tables to a checked profile.
 
-use super::model::{Boot, Debian, Firmware, Image, Init, Kernel, Profile, RootPlace, System, User};
+use super::model::{
+    Artefact, Boot, Debian, Firmware, Image, Init, Kernel, Keyboard, PartitionTable, Profile, RootPlace,
+    System, User,
+};
 use super::nearest::nearest;
 use super::section::{At, Section, complain};
 use super::tree::{Complaints, Place, Table};
@@ -123,6 +126,7 @@ fn read_system(
     let init = section.word("init", &[("brant", Init::Brant), ("systemd", Init::Systemd)], complaints);
     let console_user = section.text("console-user", complaints);
     let locale = section.text("locale", complaints);
+    let keyboard = section.text("keyboard", complaints);
     let overlays = section.texts("overlays", complaints);
     let hooks = section.texts("hooks", complaints);
     let place = section.place().clone();
@@ -136,6 +140,11 @@ fn read_system(
         }
     }
     check(locale.iter(), is_locale, "is not a locale such as `C.UTF-8` or `de_DE.UTF-8`", complaints);
+    let layout = keyboard.as_ref().and_then(|(text, _)| read_keyboard(text));
+    if let (Some((text, at)), None) = (&keyboard, &layout) {
+        let text = format!("`{text}` is not a keyboard such as `us`, `de` or `de(nodeadkeys)`");
+        complain(complaints, at, text);
+    }
     for (what, list, folder) in [("folder", &overlays, around.overlays), ("script", &hooks, around.hooks)] {
         check(list, is_relative_path, "is not a path without `.` and `..`", complaints);
         for (name, at) in list.iter().filter(|(name, _)| is_relative_path(name)) {
@@ -156,9 +165,22 @@ fn read_system(
         init: init?,
         console_user: console_user?.0,
         locale: locale?.0,
+        keyboard: layout?,
         overlays: values(overlays),
         hooks: values(hooks).into_iter().map(PathBuf::from).collect(),
     })
+}
+
+/// A layout, and a variant of it in brackets.
+fn read_keyboard(text: &str) -> Option<Keyboard> {
+    let is_word =
+        |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+    let (layout, variant) = match text.strip_suffix(')') {
+        Some(text) => text.split_once('(').map(|(layout, variant)| (layout, Some(variant)))?,
+        None => (text, None),
+    };
+    let fits = is_word(layout) && variant.is_none_or(is_word);
+    fits.then(|| Keyboard { layout: layout.to_owned(), variant: variant.map(str::to_owned) })
 }
 
 fn read_users(top: &mut Section<'_>, complaints: &mut Complaints) -> Vec<User> {
@@ -208,17 +230,31 @@ fn read_image(mut section: Section<'_>, complaints: &mut Complaints) -> Option<I
     let root = section.word("root", &places, complaints);
     let compression = section.number("compression", 1..=22, complaints);
     let budget = section.number("budget", 1..=100_000, complaints);
+    let known = [("iso", Artefact::Iso), ("usb", Artefact::Usb), ("netboot", Artefact::Netboot)];
+    let artefacts = section.words("artefacts", &known, complaints);
+    let tables = [("valid", PartitionTable::Valid), ("overlapping", PartitionTable::Overlapping)];
+    let partition_table = section.word("partition-table", &tables, complaints);
+    if !artefacts.contains(&Artefact::Iso) {
+        complain(complaints, section.place(), "`artefacts` has to list `iso`: the others are made from it");
+    }
     section.finish(complaints);
-    Some(Image { root: root?, compression: compression?.0, budget: budget?.0 })
+    Some(Image {
+        root: root?,
+        compression: compression?.0,
+        budget: budget?.0,
+        artefacts,
+        partition_table: partition_table?,
+    })
 }
 
 fn read_boot(mut section: Section<'_>, complaints: &mut Complaints) -> Option<Boot> {
     let timeout = section.number("timeout", 1..=3599, complaints);
     let volume = section.text("volume", complaints);
     let memory_test = section.flag("memory-test", complaints);
+    let console_only = section.flag("console-only", complaints);
     section.finish(complaints);
     check(volume.iter(), is_volume, "is not a label; up to 11 of A-Z, 0-9 and _", complaints);
-    Some(Boot { timeout: timeout?.0, volume: volume?.0, memory_test })
+    Some(Boot { timeout: timeout?.0, volume: volume?.0, memory_test, console_only })
 }
 
 fn check<'a>(

@@ -135,17 +135,19 @@ impl<'t> Section<'t> {
         words: &[(&'static str, T)],
         complaints: &mut Complaints,
     ) -> Option<T> {
-        let (word, place) = self.text(key, complaints)?;
-        if let Some((_, value)) = words.iter().find(|(known, _)| *known == word) {
-            return Some(*value);
-        }
-        let known: Vec<&str> = words.iter().map(|(known, _)| *known).collect();
-        let meant = match nearest(&word, &known) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("known there: {}", known.join(", ")),
-        };
-        complain(complaints, &place, format!("`{key}` cannot be `{word}`; {meant}"));
-        None
+        let word = self.text(key, complaints)?;
+        one_of(key, &word, words, complaints)
+    }
+
+    /// A list of such words; an absent one is empty.
+    pub(crate) fn words<T: Copy>(
+        &mut self,
+        key: &'static str,
+        words: &[(&'static str, T)],
+        complaints: &mut Complaints,
+    ) -> Vec<T> {
+        let texts = self.texts(key, complaints);
+        texts.iter().filter_map(|word| one_of(key, word, words, complaints)).collect()
     }
 
     /// Complains about every key that nobody has asked for, and about those that are not there. A key that was
@@ -174,6 +176,24 @@ impl<'t> Section<'t> {
 /// Notes a complaint.
 pub(crate) fn complain(complaints: &mut Complaints, place: &Place, text: impl Into<String>) {
     complaints.push(Complaint { place: place.clone(), text: text.into() });
+}
+
+fn one_of<T: Copy>(
+    key: &str,
+    (word, place): &At<String>,
+    words: &[(&'static str, T)],
+    complaints: &mut Complaints,
+) -> Option<T> {
+    if let Some((_, value)) = words.iter().find(|(known, _)| known == word) {
+        return Some(*value);
+    }
+    let known: Vec<&str> = words.iter().map(|(known, _)| *known).collect();
+    let meant = match nearest(word, &known) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known there: {}", known.join(", ")),
+    };
+    complain(complaints, place, format!("`{key}` cannot be `{word}`; {meant}"));
+    None
 }
 
 fn text(key: &str, node: &Node, complaints: &mut Complaints) -> Option<At<String>> {

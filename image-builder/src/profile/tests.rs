@@ -19,12 +19,15 @@ early-modules = ["drivers/ata"]
 init = "brant"
 console-user = "brant"
 locale = "C.UTF-8"
+keyboard = "us"
 [users.brant]
 uid = 1000
 [image]
 root = "initramfs"
 compression = 15
 budget = 100
+artefacts = ["iso"]
+partition-table = "valid"
 [boot]
 timeout = 3
 volume = "BRANT"

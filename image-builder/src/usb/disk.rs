@@ -2,7 +2,7 @@
 
 use crate::build::{EspFile, EspShape, esp_image};
 use crate::failure::{Advice, Kind};
-use crate::host;
+use crate::host::{self, HostTool};
 use crate::job::Job;
 use anyhow::{Context as _, Result};
 use gpt::GptConfig;
@@ -28,6 +28,12 @@ const SPARE: u64 = 24 * MIB;
 const LEGACY_BOOT: u64 = 1 << 2;
 /// What the old BIOS starts: it looks for that partition (package syslinux-common).
 const BOOT_CODE: &str = "/usr/lib/syslinux/mbr/gptmbr.bin";
+/// What the old BIOS takes.
+pub(crate) const BIOS_TOOLS: [HostTool; 3] = [
+    HostTool { file: "syslinux", package: "syslinux" },
+    HostTool { file: "mcopy", package: "mtools" },
+    HostTool { file: BOOT_CODE, package: "syslinux-common" },
+];
 /// How much of it there may be: behind it are the disk's number and the table.
 const MOST_BOOT_CODE: usize = 440;
 
@@ -36,12 +42,8 @@ const MOST_BOOT_CODE: usize = 440;
 /// # Errors
 /// What it lacks.
 pub(super) fn check_bios_tools() -> Result<()> {
-    let has = |program: &str| host::find(program).is_some();
-    let missing: Vec<&str> = [("syslinux", has("syslinux")), ("mtools", has("mcopy"))]
-        .into_iter()
-        .chain([("syslinux-common", Path::new(BOOT_CODE).is_file())])
-        .filter_map(|(package, there)| (!there).then_some(package))
-        .collect();
+    let missing = BIOS_TOOLS.iter().filter(|tool| host::find(tool.file).is_none());
+    let missing: Vec<&str> = missing.map(|tool| tool.package).collect();
     if missing.is_empty() {
         return Ok(());
     }

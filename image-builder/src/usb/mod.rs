@@ -8,6 +8,8 @@
 mod disk;
 mod files;
 
+pub(crate) use disk::BIOS_TOOLS;
+
 use crate::failure::{Advice, Kind};
 use crate::iso9660::Image;
 use crate::site::Own;

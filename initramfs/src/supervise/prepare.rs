@@ -3,11 +3,13 @@
 use super::tolerate;
 use anyhow::{Context, Result};
 use brant_sys::cgroup::{CGROUP_ROOT, Cgroup};
+use brant_sys::child::Tool;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::system::RebootCommand;
 use std::ffi::CStr;
 use std::fs;
+use std::path::Path;
 
 /// Control groups of services, one for each.
 pub(super) const SERVICES: &str = "/sys/fs/cgroup/brant/services";
@@ -15,6 +17,9 @@ pub(super) const SERVICES: &str = "/sys/fs/cgroup/brant/services";
 pub(super) const SESSIONS: &str = "/sys/fs/cgroup/brant/sessions";
 /// Where the words of services are kept.
 pub(super) const LOGS: &str = "/run/brant/log";
+
+/// What Debian's `setupcon` has made for the image's keyboard.
+const KEYBOARD: &str = "/etc/console-setup/cached_setup_keyboard.sh";
 
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 const QUIET: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
@@ -43,6 +48,15 @@ pub(super) fn node() -> Result<()> {
     // From now on people sit at the consoles; only the kernel's errors may disturb them.
     tolerate("quietening the kernel", fs::write("/proc/sys/kernel/printk", "4"));
     links_into_proc();
+    tolerate("setting the keyboard", set_keyboard());
+    Ok(())
+}
+
+/// Loads the keyboard's layout where the image has one of its own; nobody waits for it.
+fn set_keyboard() -> Result<()> {
+    if Path::new(KEYBOARD).exists() {
+        Tool::new("/bin/sh").arg(KEYBOARD).spawn().context("running the script")?;
+    }
     Ok(())
 }
 
