@@ -24,6 +24,8 @@ pub(crate) struct CommandLine {
     pub(crate) server: Option<SocketAddrV4>,
     /// `brant.stick`: there is a `brant.toml` on the stick that this node was started from.
     pub(crate) stick: bool,
+    /// `brant.persistence=off`: nothing is taken from what a stick keeps, and nothing is kept.
+    pub(crate) forgetful: bool,
     /// `brant.verify`: compare the medium's files with their sums instead of a boot.
     pub(crate) verify: bool,
     /// `modprobe.blacklist=NAME[,NAME…]`, as modprobe takes it.
@@ -65,6 +67,7 @@ impl CommandLine {
             ("brant.rescue", None | Some("1")) => self.rescue = true,
             ("brant.verify", None | Some("1")) => self.verify = true,
             ("brant.stick", None) => self.stick = true,
+            ("brant.persistence", Some("off")) => self.forgetful = true,
             // Room for what a site adds; see `brant_types::site`.
             (ARGUMENTS_FOLLOW, None) => {}
             ("brant.rescue", Some("0")) => self.rescue = false,

@@ -12,6 +12,7 @@ mod facts;
 mod medium_watch;
 mod modules;
 mod net;
+mod passphrase;
 mod power;
 mod report;
 mod rescue;

@@ -21,6 +21,8 @@ enum Verb {
     Nodes(verb::nodes::Arguments),
     /// List the processes that have moved: yours that are away, and guests here.
     Ps(verb::ps::Arguments),
+    /// Write the nodes and processes as a page for a browser.
+    Page(verb::page::Arguments),
     /// List the moves that this node had a part in, and what their time went into.
     History(verb::history::Arguments),
     /// Move a running process to another node.
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
         Verb::Nodes(arguments) => verb::nodes::run(&arguments),
         Verb::Ps(arguments) => verb::ps::run(&arguments),
+        Verb::Page(arguments) => verb::page::run(&arguments),
         Verb::History(arguments) => verb::history::run(&arguments),
         Verb::Migrate(arguments) => verb::migrate::run(&arguments),
         Verb::Why(arguments) => verb::why::run(&arguments),

@@ -8,6 +8,7 @@ use crate::exec::PORTS;
 use crate::segment::Segment;
 use brant_sys::child::Tool;
 use brant_types::exec::PORT_PREFIX;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// The program.
@@ -39,7 +40,7 @@ pub enum Firmware {
     },
 }
 
-/// How the machine meets its medium. It is never written to.
+/// How the machine meets its medium.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drive {
     /// As a CD in an AHCI drive.
@@ -86,8 +87,20 @@ pub struct Machine {
     pub segment: Segment,
     /// Its hardware address there.
     pub mac: String,
-    /// Whether it has a second network card, whose cable can be pulled like the first one's.
+    /// What it has besides.
+    pub extras: Extras,
+}
+
+/// What a machine has that few have.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extras {
+    /// A second network card, whose cable can be pulled like the first one's.
     pub spare_network: bool,
+    /// The image of a second stick.
+    pub second_stick: Option<PathBuf>,
+    /// What is written to its medium, where that is a stick, stays there.
+    pub writable: bool,
 }
 
 impl Machine {
@@ -119,7 +132,7 @@ impl Machine {
         ]);
         arguments.add(["-netdev", &self.segment.netdev(NETWORK)]);
         arguments.add(["-device", &self.network_card()]);
-        if self.spare_network {
+        if self.extras.spare_network {
             arguments.add(["-netdev", &format!("user,id={SPARE_NETWORK},restrict=on")]);
             arguments.add(["-device", &format!("e1000,netdev={SPARE_NETWORK},romfile=")]);
         }
@@ -167,10 +180,18 @@ impl Machine {
             let file = |name: &str| self.image.join(name).to_string_lossy().into_owned();
             arguments.add(["-kernel", &file("vmlinuz"), "-initrd", &file("initrd.img")]);
             arguments.add(["-append", KERNEL_ARGUMENTS]);
+            if self.extras.second_stick.is_some() {
+                arguments.add(["-device", "qemu-xhci,id=usb"]);
+                self.add_second_stick(arguments);
+            }
             return;
         }
-        // A disk that cannot be written to is none; what is written goes to a file without a name.
-        let how = if self.drive == Drive::Disk { "snapshot=on" } else { "readonly=on" };
+        let how = match self.drive {
+            // A disk that cannot be written to is none; what is written goes to a file without a name.
+            Drive::Disk => "snapshot=on",
+            Drive::Usb if self.extras.writable => "cache=writeback",
+            _ => "readonly=on",
+        };
         let drive = format!("id=medium,if=none,format=raw,{how},file={image}");
         arguments.add(["-boot", "strict=on", "-drive", &drive]);
         arguments.add(match self.drive {
@@ -185,6 +206,16 @@ impl Machine {
                 "usb-storage,id=stick,bus=usb.0,drive=medium,removable=on,bootindex=0",
             ],
         });
+        if self.drive == Drive::Usb {
+            self.add_second_stick(arguments);
+        }
+    }
+
+    fn add_second_stick(&self, arguments: &mut Arguments) {
+        let Some(image) = &self.extras.second_stick else { return };
+        let image = escaped(&image.to_string_lossy());
+        arguments.add(["-drive", &format!("id=second,if=none,format=raw,readonly=on,file={image}")]);
+        arguments.add(["-device", "usb-storage,bus=usb.0,drive=second,removable=on"]);
     }
 }
 
@@ -223,7 +254,7 @@ mod tests {
             image: PathBuf::from("/tmp/a,b.iso"),
             segment: Segment { group: Ipv4Addr::new(230, 1, 2, 3), port: 12345 },
             mac: "52:54:00:01:02:03".to_owned(),
-            spare_network: false,
+            extras: Extras::default(),
         }
     }
 
@@ -261,10 +292,14 @@ mod tests {
     #[test]
     fn a_machine_without_a_medium_is_given_its_kernel() {
         let image = PathBuf::from("/tmp/k");
-        let line =
-            Machine { drive: Drive::Kernel, image, spare_network: true, ..machine() }.arguments().join(" ");
+        let second_stick = Some(PathBuf::from("/tmp/other"));
+        let extras = Extras { spare_network: true, second_stick, writable: false };
+        let line = Machine { drive: Drive::Kernel, image, extras, ..machine() }.arguments().join(" ");
         assert!(line.contains("-kernel /tmp/k/vmlinuz -initrd /tmp/k/initrd.img -append console=tty0"));
         assert!(!line.contains("drive=medium") && line.contains("e1000,netdev=spare"));
+        assert!(
+            line.contains("qemu-xhci,id=usb -drive id=second,if=none,format=raw,readonly=on,file=/tmp/other")
+        );
     }
 
     #[test]

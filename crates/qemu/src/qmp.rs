@@ -105,6 +105,23 @@ impl Qmp {
         self.execute_with("device_del", &json!({ "id": STICK })).map(drop)
     }
 
+    /// Presses a key and lets it go; QEMU's names: `down`, `ret`, `a`.
+    ///
+    /// # Errors
+    /// [`QmpError`]; no key was pressed.
+    pub fn press(&mut self, key: &str) -> Result<(), QmpError> {
+        let keys = json!([{ "type": "qcode", "data": key }]);
+        self.execute_with("send-key", &json!({ "keys": keys })).map(drop)
+    }
+
+    /// Writes what is on the machine's screen to a file, a picture in the format PPM.
+    ///
+    /// # Errors
+    /// [`QmpError`]; the file may be there and incomplete.
+    pub fn picture(&mut self, file: &Path) -> Result<(), QmpError> {
+        self.execute_with("screendump", &json!({ "filename": file })).map(drop)
+    }
+
     /// Cuts the machine's power: QEMU ends at once, whatever the guest does.
     ///
     /// # Errors

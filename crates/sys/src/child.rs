@@ -191,11 +191,21 @@ impl Tool {
         // SAFETY: only async-signal-safe calls, no allocation, between fork and exec.
         unsafe {
             self.command.pre_exec(|| {
-                for signal in 1..=31 {
-                    libc::signal(signal, libc::SIG_DFL);
-                }
-                libc::setsid();
+                begin_session();
                 libc::ioctl(0, libc::TIOCSCTTY, 0);
+                Ok(())
+            });
+        }
+        self
+    }
+
+    /// The same, and leaves a terminal that its standard input is to whom the child starts.
+    #[must_use]
+    pub fn new_session_without_terminal(mut self) -> Self {
+        // SAFETY: only async-signal-safe calls, no allocation, between fork and exec.
+        unsafe {
+            self.command.pre_exec(|| {
+                begin_session();
                 Ok(())
             });
         }
@@ -335,6 +345,17 @@ fn read_tail(mut from: impl Read) -> String {
     }
     let start = kept.len().saturating_sub(TAIL);
     String::from_utf8_lossy(&kept[start..]).into_owned()
+}
+
+/// With signals as they are at first. Only async-signal-safe calls, no allocation.
+fn begin_session() {
+    // SAFETY: these have no effect on memory.
+    unsafe {
+        for signal in 1..=31 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        libc::setsid();
+    }
 }
 
 /// A child process that runs.

@@ -58,8 +58,16 @@ impl Pty {
     /// # Errors
     /// What the kernel said; nothing was started.
     pub fn attach(&self, tool: Tool) -> io::Result<Tool> {
+        self.attach_streams(tool).map(Tool::new_session)
+    }
+
+    /// Makes this terminal the child's standard streams.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn attach_streams(&self, tool: Tool) -> io::Result<Tool> {
         let stream = || self.slave.try_clone().map(Stdio::from);
-        Ok(tool.stdin(stream()?).stdout(stream()?).stderr(stream()?).new_session())
+        Ok(tool.stdin(stream()?).stdout(stream()?).stderr(stream()?))
     }
 }
 

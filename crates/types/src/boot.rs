@@ -13,7 +13,7 @@ pub const BOOT_FACTS: &str = "/run/brant/boot.toml";
 pub struct BootFacts {
     /// This node's name: one RFC 1123 label, already set as the host name.
     pub host_name: String,
-    /// 32 hexadecimal digits, fresh at this boot.
+    /// 32 hexadecimal digits, fresh at this boot, unless a stick has kept those of the boot before.
     pub machine_id: String,
     /// What the image was built from; equal on all nodes booted from the same image.
     pub image_id: String,
@@ -90,6 +90,11 @@ pub fn marker(image_id: &str) -> String {
 pub fn stick_marker(image_id: &str) -> String {
     format!("{}-stick", marker(image_id))
 }
+
+/// The name of the partition of a stick that keeps what is written.
+pub const PERSISTENCE: &str = "brant-persistence";
+/// The same, encrypted.
+pub const PERSISTENCE_ENCRYPTED: &str = "brant-persistence-encrypted";
 
 /// Where an image has its root file system (a squashfs), `/brant/root.toml` in the initramfs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,10 +1,12 @@
 //! What is done to an image before it is started.
 
+use super::keeping::LARGER;
 use super::ways::Twist;
-use crate::build::{INITRAMFS, KERNEL};
+use crate::build::{EspShape, INITRAMFS, KERNEL, esp_image};
 use crate::iso9660::Image;
 use crate::netboot::root_on_medium;
 use crate::site::{AREA, Own};
+use crate::usb::{Persistence, Shape};
 use anyhow::{Context, Result};
 use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
@@ -14,12 +16,17 @@ use std::path::{Path, PathBuf};
 pub(super) const EDITED_NAME: &str = "attic";
 /// In front of everything else on a stick are its settings, bytes.
 const HEAD: usize = 16 << 20;
+/// What else there is room for on a stick with many images, bytes.
+const ROOM_FOR_OTHERS: u64 = 16 << 20;
+/// A stick that starts on every PC.
+const FOR_ALL: Shape = Shape { bios: true, persistence: None };
 /// What is said of a root that has changed.
 pub(super) const DAMAGED: &str = "is damaged";
 
 /// An image for one start; a copy goes when this is dropped.
 pub(super) struct Prepared {
     image: PathBuf,
+    second: Option<PathBuf>,
     copy: Option<PathBuf>,
 }
 
@@ -27,6 +34,11 @@ impl Prepared {
     /// What is to be started.
     pub(super) fn image(&self) -> &Path {
         &self.image
+    }
+
+    /// What is on a second stick.
+    pub(super) fn second(&self) -> Option<&Path> {
+        self.second.as_deref()
     }
 }
 
@@ -41,25 +53,46 @@ impl Drop for Prepared {
 /// Makes what this way wants to start.
 pub(super) fn prepare(twist: Twist, iso: &Path, cache: &Path) -> Result<Prepared> {
     let arguments: &[&str] = match twist {
-        Twist::None | Twist::SecureBoot | Twist::SpareNetwork => {
-            return Ok(Prepared { image: iso.to_owned(), copy: None });
+        Twist::None | Twist::SecureBoot | Twist::SpareNetwork | Twist::TwoMedia | Twist::Menu => {
+            return Ok(Prepared { image: iso.to_owned(), second: second(twist, iso), copy: None });
         }
         Twist::Pulled => &["toram"],
         Twist::Verified | Twist::VerifiedStick => &["brant.verify"],
-        Twist::FlippedBit | Twist::NoMedium | Twist::EditedStick => &[],
+        Twist::FlippedBit
+        | Twist::NoMedium
+        | Twist::InAFile
+        | Twist::EditedStick
+        | Twist::Kept
+        | Twist::KeptEncrypted => &[],
     };
     let folder = cache.join(format!("boots-{}", std::process::id()));
     let making = || format!("making a copy of the image in `{}`", folder.display());
     // Private: the image holds the cluster's secret.
     fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder).with_context(making)?;
-    let mut prepared = Prepared { image: folder.clone(), copy: Some(folder.clone()) };
+    let mut prepared = Prepared { image: folder.clone(), second: None, copy: Some(folder.clone()) };
     if twist == Twist::NoMedium {
         take_kernel(iso, &folder).with_context(making)?;
         return Ok(prepared);
     }
+    if twist == Twist::InAFile {
+        take_kernel(iso, &folder).with_context(making)?;
+        prepared.second = Some(folder.join("stick.img"));
+        put_in_a_file(iso, &folder.join("stick.img")).with_context(making)?;
+        return Ok(prepared);
+    }
+    if let Some(persistence) = persistence(twist) {
+        prepared.image = folder.join("stick.img");
+        let shape = Shape { persistence: Some(persistence), ..FOR_ALL };
+        crate::usb::make(iso, &prepared.image, shape).with_context(making)?;
+        // As on a stick that is larger than the image.
+        let stick = File::options().write(true).open(&prepared.image).with_context(making)?;
+        let length = stick.metadata().with_context(making)?.len();
+        stick.set_len(length + (LARGER << 20)).with_context(making)?;
+        return Ok(prepared);
+    }
     if twist == Twist::EditedStick {
         prepared.image = folder.join("stick.img");
-        crate::usb::make(iso, &prepared.image, true).with_context(making)?;
+        crate::usb::make(iso, &prepared.image, FOR_ALL).with_context(making)?;
         edit(&prepared.image).context("editing the settings on the stick")?;
         return Ok(prepared);
     }
@@ -76,7 +109,7 @@ pub(super) fn prepare(twist: Twist, iso: &Path, cache: &Path) -> Result<Prepared
     prepared.image = copy;
     if twist == Twist::VerifiedStick {
         let stick = folder.join("stick.img");
-        crate::usb::make(&prepared.image, &stick, true).with_context(making)?;
+        crate::usb::make(&prepared.image, &stick, FOR_ALL).with_context(making)?;
         prepared.image = stick;
     }
     Ok(prepared)
@@ -108,6 +141,28 @@ fn edit(image: &Path) -> Result<()> {
     let at = head.windows(example.len()).position(|window| window == example.as_bytes());
     let at = at.context("finding the example of a name")?;
     file.write_all_at(format!("name = \"{EDITED_NAME}\"  ").as_bytes(), at as u64)?;
+    Ok(())
+}
+
+fn persistence(twist: Twist) -> Option<Persistence> {
+    match twist {
+        Twist::Kept => Some(Persistence::Plain),
+        Twist::KeptEncrypted => Some(Persistence::Encrypted),
+        _ => None,
+    }
+}
+
+fn second(twist: Twist, iso: &Path) -> Option<PathBuf> {
+    (twist == Twist::TwoMedia).then(|| iso.to_owned())
+}
+
+/// A stick as people make them who keep many images on one: without a partition table, FAT, the image in a folder.
+fn put_in_a_file(iso: &Path, stick: &Path) -> Result<()> {
+    let bytes = fs::read(iso)?;
+    let shape = EspShape::for_content(bytes.len() as u64 + ROOM_FOR_OTHERS);
+    let others = ("notes.iso".to_owned(), b"not an image".to_vec());
+    let files = [others, ("images/linux/brant.iso".to_owned(), bytes)];
+    fs::write(stick, esp_image(&files, shape, 1)?)?;
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! `brant-image boots`: one machine after the other, started from an image in each of the ways that people start it.
 
+mod keeping;
 mod lan;
+mod menu;
 mod mishap;
 mod ways;
 
@@ -15,6 +17,7 @@ use crate::iso9660::Image;
 use crate::progress::Progress;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail, ensure};
+use brant_qemu::machine::Extras;
 use brant_qemu::qmp::Qmp;
 use brant_types::agent::NodeState;
 use clap::Args;
@@ -124,7 +127,11 @@ fn start(args: &BootsArgs, workspace: &Workspace, iso: &Path, way: &Way) -> Resu
         memory: way.memory.unwrap_or(if way.network.is_some() { MEMORY_FOR_ALL } else { MEMORY }),
         cpus: 1,
         cpu_models: Vec::new(),
-        spare_network: way.twist == Twist::SpareNetwork,
+        extras: Extras {
+            spare_network: way.twist == Twist::SpareNetwork,
+            second_stick: prepared.second().map(Path::to_owned),
+            writable: matches!(way.twist, Twist::Kept | Twist::KeptEncrypted),
+        },
         ovmf_dir: None,
     };
     let plan = create::plan(&CreateArgs { name: args.name.clone(), machines, dhcp: false, timeout: None })?;
@@ -135,9 +142,16 @@ fn start(args: &BootsArgs, workspace: &Workspace, iso: &Path, way: &Way) -> Resu
         Twist::FlippedBit => says(&nascent, &plan, mishap::DAMAGED),
         Twist::NoMedium => says(&nascent, &plan, "has not been found yet"),
         Twist::Verified | Twist::VerifiedStick => says(&nascent, &plan, "This medium is whole"),
-        Twist::None | Twist::SecureBoot | Twist::Pulled | Twist::SpareNetwork | Twist::EditedStick => {
-            joins(&nascent, &plan, way)
-        }
+        Twist::Kept => keeping::twice(nascent, &plan, way, false),
+        Twist::KeptEncrypted => keeping::twice(nascent, &plan, way, true),
+        Twist::Menu => menu::choose(&nascent, &plan, way, &workspace.cache()),
+        Twist::None
+        | Twist::SecureBoot
+        | Twist::Pulled
+        | Twist::SpareNetwork
+        | Twist::TwoMedia
+        | Twist::InAFile
+        | Twist::EditedStick => joins(&nascent, &plan, way),
     }
 }
 
@@ -163,8 +177,8 @@ fn says(nascent: &Nascent, plan: &Plan, words: &str) -> Result<String> {
     }
 }
 
-/// Waits until the node has joined, and then for what is special.
-fn joins(nascent: &Nascent, plan: &Plan, way: &Way) -> Result<String> {
+/// Waits until the node has joined.
+fn joined(nascent: &Nascent, plan: &Plan) -> Result<(Node, Patience)> {
     let answered = nascent.wait(plan, create::patience(plan))?;
     let (name, took) = *answered.first().context("hearing from the machine")?;
     let patience = Patience::measured(took);
@@ -176,6 +190,12 @@ fn joins(nascent: &Nascent, plan: &Plan, way: &Way) -> Result<String> {
         ensure!(alive.count() == 1, "the node is not a member yet");
         Ok(())
     })?;
+    Ok((node, patience))
+}
+
+/// Waits until the node has joined, and then for what is special.
+fn joins(nascent: &Nascent, plan: &Plan, way: &Way) -> Result<String> {
+    let (node, patience) = joined(nascent, plan)?;
     match way.twist {
         Twist::SecureBoot => {
             let said = node.shell(ROOT, "dmesg | grep -i 'secure boot' || true")?;

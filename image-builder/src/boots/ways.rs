@@ -42,8 +42,18 @@ pub(super) enum Twist {
     VerifiedStick,
     /// There is a second network card without a cable.
     SpareNetwork,
+    /// A second stick with the same image is there: the node joins.
+    TwoMedia,
+    /// The medium is a stick with the image in a file among others, as Ventoy's: the node finds it there, and joins.
+    InAFile,
+    /// The menu shows its entries; one is chosen by keys, and starts.
+    Menu,
     /// The image is made into one for a stick, and its settings are edited: the node has the name that was written there.
     EditedStick,
+    /// The stick keeps what is written, also over a restart, on all the room that it has.
+    Kept,
+    /// The same, encrypted.
+    KeptEncrypted,
 }
 
 /// How a machine boots over the network. This host serves there, which needs root.
@@ -84,7 +94,7 @@ const STICK: Way = Way { name: "edited-stick-bios", boot: BootMedium::Usb, twist
 const PXE: Way = Way { name: "pxe-bios", boot: BootMedium::Network, network: Some(Network::Pxe), ..CD };
 
 /// All of them.
-pub(super) const WAYS: [Way; 23] = [
+pub(super) const WAYS: [Way; 29] = [
     CD,
     Way { name: "cd-uefi", firmware: FirmwareKind::Uefi, ..CD },
     Way { name: "disk-bios", boot: BootMedium::Disk, ..CD },
@@ -102,6 +112,16 @@ pub(super) const WAYS: [Way; 23] = [
         name: "cd-uefi-secure-boot",
         firmware: FirmwareKind::UefiSecureBoot,
         twist: Twist::SecureBoot,
+        ..CD
+    },
+    Way { name: "menu-bios", twist: Twist::Menu, quick: true, ..CD },
+    Way { name: "menu-uefi", firmware: FirmwareKind::Uefi, twist: Twist::Menu, ..CD },
+    Way { name: "two-sticks", boot: BootMedium::Usb, twist: Twist::TwoMedia, ..CD },
+    Way {
+        name: "in-a-file",
+        boot: BootMedium::Kernel,
+        twist: Twist::InAFile,
+        images: Images::OnMedium,
         ..CD
     },
     Way { name: "little-memory", memory: Some(512), images: Images::InMemory, quick: true, ..CD },
@@ -127,6 +147,14 @@ pub(super) const WAYS: [Way; 23] = [
     Way { name: "checked-stick", twist: Twist::VerifiedStick, ..STICK },
     Way { name: "edited-stick-uefi", firmware: FirmwareKind::Uefi, ..STICK },
     Way { name: "edited-stick-uefi-secure-boot", firmware: FirmwareKind::UefiSecureBoot, ..STICK },
+    Way { name: "keeping-stick", twist: Twist::Kept, ..STICK },
+    Way {
+        name: "encrypted-stick",
+        firmware: FirmwareKind::Uefi,
+        memory: Some(2048),
+        twist: Twist::KeptEncrypted,
+        ..STICK
+    },
     PXE,
     Way { name: "pxe-uefi", firmware: FirmwareKind::Uefi, ..PXE },
     Way {

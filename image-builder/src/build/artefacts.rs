@@ -4,6 +4,7 @@ use super::args::Plan;
 use crate::host::HostTool;
 use crate::profile::Artefact;
 use crate::progress::Progress;
+use crate::usb::Shape;
 use crate::{netboot, usb};
 use anyhow::Context as _;
 use std::fs;
@@ -31,7 +32,9 @@ pub(super) fn make(plan: &Plan, iso: &Path, progress: &Progress) -> anyhow::Resu
             let stage = progress.stage(what);
             match artefact {
                 Artefact::Iso => {}
-                Artefact::Usb => usb::make(iso, &place, true).context(what)?,
+                Artefact::Usb => {
+                    usb::make(iso, &place, Shape { bios: true, persistence: None }).context(what)?;
+                }
                 Artefact::Netboot => netboot::make(iso, &place, false, None).map(drop).context(what)?,
             }
             stage.done("");

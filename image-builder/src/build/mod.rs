@@ -46,6 +46,7 @@ use brant_types::site::Site;
 use carried::CarriedRoot;
 pub(crate) use esp::{EspFile, EspShape, image_of as esp_image};
 use iso::Medium;
+pub(crate) use measure::file as measure_file;
 pub(crate) use menu::{INITRAMFS, KERNEL, MENUS};
 use privilege::Privilege;
 use programs::Programs;

@@ -82,6 +82,9 @@ impl OpenRoot {
             .with_context(|| format!("unpacking `{}`", base.tar.display()))?;
         fs::rename(path.join(".brant/files"), &extras).context("taking the boot loaders out of the root")?;
         fs::remove_dir(path.join(".brant")).context("taking the boot loaders out of the root")?;
+        // The tar has none, for nobody but root can make what lies in it; the initramfs shows the kernel's there.
+        let devices = path.join("dev");
+        fs::create_dir_all(&devices).with_context(|| format!("making `{}`", devices.display()))?;
         let root = Self { path, extras };
         root.clear_away()?;
         Ok(root)

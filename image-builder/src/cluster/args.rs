@@ -1,5 +1,6 @@
 //! The arguments of `cluster` and its verbs, as typed.
 
+use brant_qemu::machine::Extras;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -71,9 +72,9 @@ pub(crate) struct MachineArgs {
     /// [default: the host's own, or `qemu64` without virtualisation].
     #[arg(long = "cpu", value_name = "MODEL")]
     pub cpu_models: Vec<String>,
-    /// Whether each has a second network card without a cable.
+    /// What each has besides.
     #[arg(skip)]
-    pub spare_network: bool,
+    pub extras: Extras,
     /// A folder with `OVMF_CODE_4M.fd` and `OVMF_VARS_4M.fd`, or `code.fd` and `vars.fd`, for UEFI [default: $OVMF_DIR].
     #[arg(long, value_name = "FOLDER")]
     pub ovmf_dir: Option<PathBuf>,

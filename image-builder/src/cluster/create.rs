@@ -73,7 +73,7 @@ pub(crate) fn plan(args: &CreateArgs) -> Result<Plan> {
         dhcp: args.dhcp,
         memory_mib: machines.memory,
         cpus: machines.cpus,
-        spare_network: machines.spare_network,
+        extras: machines.extras.clone(),
         nodes: NodeName::first(machines.nodes)
             .enumerate()
             .map(|(number, name)| {

@@ -11,7 +11,7 @@ use crate::failure::{Advice, Kind};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result};
 use brant_qemu::accelerator::Accelerator;
-use brant_qemu::machine::{Drive, Firmware, Machine};
+use brant_qemu::machine::{Drive, Extras, Firmware, Machine};
 use brant_qemu::segment::Segment;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -49,9 +49,9 @@ pub(crate) struct Plan {
     pub memory_mib: u32,
     /// Virtual processors of each.
     pub cpus: u32,
-    /// Whether each has a second network card.
+    /// What each has besides.
     #[serde(default)]
-    pub spare_network: bool,
+    pub extras: Extras,
     /// The machines.
     pub nodes: Vec<PlannedNode>,
 }
@@ -97,7 +97,7 @@ impl Plan {
             segment: self.segment,
             mac: node.mac.clone(),
             cpu_model: node.cpu_model.clone(),
-            spare_network: self.spare_network,
+            extras: self.extras.clone(),
         }
     }
 }

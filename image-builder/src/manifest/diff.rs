@@ -1,11 +1,10 @@
 //! `brant-image diff A B`: what changed from one image to another.
 
+use super::artefact::Artefact;
 use super::{FileEntry, Manifest, Package};
-use crate::iso9660::Image;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -35,8 +34,7 @@ pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode> {
 
 fn read(path: &Path) -> Result<Manifest> {
     let reading = || format!("reading `{}`", path.display());
-    let file = File::open(path).with_context(reading)?;
-    Image::open(&file).and_then(|image| Manifest::of(&image)).with_context(reading)
+    Artefact::open(path).and_then(|artefact| artefact.manifest()).with_context(reading)
 }
 
 fn differences(a: &Manifest, b: &Manifest) -> Vec<String> {

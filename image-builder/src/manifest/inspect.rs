@@ -1,17 +1,16 @@
 //! `brant-image inspect FILE`: what an image is, how it boots, and whether it is whole.
 
-use super::{Manifest, what_counts};
-use crate::build::{hex, megabytes};
+use super::Manifest;
+use super::artefact::Artefact;
+use crate::build::megabytes;
 use crate::clock;
 use crate::failure::{Advice, Kind};
-use crate::iso9660::Image;
-use crate::site::Own;
+use crate::site::show;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use gpt::GptConfig;
 use gpt::disk::LogicalBlockSize;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -19,8 +18,6 @@ use std::path::PathBuf;
 
 /// Where an ISO 9660 volume says that it boots (El Torito).
 const BOOT_RECORD: u64 = 17 * 2048;
-/// The largest file of a medium that is read whole.
-const MOST_FILE: u64 = 4 << 30;
 
 /// Read an image without root: what it is, how it boots, what is in it.
 #[derive(Debug, Args)]
@@ -49,43 +46,48 @@ struct Boots {
 /// It is no image of ours, or, with `--verify`, it is damaged.
 pub(crate) fn run(args: &InspectArgs) -> Result<()> {
     let reading = || format!("reading `{}`", args.file.display());
-    let file = File::open(&args.file).with_context(reading)?;
-    let image = Image::open(&file).with_context(reading)?;
-    let manifest = Manifest::of(&image).with_context(reading)?;
-    let boots = Boots::look(&file).with_context(reading)?;
-    let own = Own::find(&file).with_context(reading)?;
+    let artefact = Artefact::open(&args.file).with_context(reading)?;
+    let manifest = artefact.manifest().with_context(reading)?;
+    let label = artefact.label().with_context(reading)?;
+    let boots = Boots::look(artefact.file()).with_context(reading)?;
+    let site = artefact.site().with_context(reading)?;
+    let arguments = artefact.arguments().with_context(reading)?;
     let mut out = std::io::stdout().lock();
     if args.json {
         let all = json!({
-            "label": image.label(),
+            "artefact": artefact.kind(),
+            "label": label,
             "boots": {
                 "bios-disk": boots.bios,
                 "cd": boots.el_torito,
                 "gpt-partitions": boots.partitions.as_ref().ok(),
             },
             "site": {
-                "cluster": own.site().cluster,
-                "secret": own.site().secret.is_some(),
-                "seeds": own.site().seeds,
-                "ssh-keys": own.site().ssh_keys,
-                "kernel-arguments": own.arguments(),
+                "cluster": site.cluster,
+                "secret": site.secret.is_some(),
+                "seeds": site.seeds,
+                "ssh-keys": site.ssh_keys,
+                "kernel-arguments": arguments,
             },
             "manifest": manifest,
         });
         let text = serde_json::to_string_pretty(&all).context("writing JSON")?;
         writeln!(out, "{text}").context("printing")?;
     } else {
-        let length = file.metadata().with_context(reading)?.len();
-        for (name, value) in rows(&image, &manifest, &boots, length) {
+        let length = artefact.file().metadata().with_context(reading)?.len();
+        if let Some(label) = label {
+            writeln!(out, "{:16}  {label}", "label").context("printing")?;
+        }
+        for (name, value) in rows(&artefact, &manifest, &boots, length) {
             writeln!(out, "{name:16}  {value}").context("printing")?;
         }
         drop(out);
-        own.show()?;
+        show(&site, arguments)?;
     }
-    if args.verify { verify(&image, &manifest) } else { Ok(()) }
+    if args.verify { verify(&artefact, &manifest) } else { Ok(()) }
 }
 
-fn rows(image: &Image<'_>, manifest: &Manifest, boots: &Boots, length: u64) -> Vec<(&'static str, String)> {
+fn rows(artefact: &Artefact, manifest: &Manifest, boots: &Boots, length: u64) -> Vec<(&'static str, String)> {
     let facts = &manifest.image;
     let partitions = match &boots.partitions {
         Ok(count) => format!("valid GPT with {count} partitions"),
@@ -95,7 +97,7 @@ fn rows(image: &Image<'_>, manifest: &Manifest, boots: &Boots, length: u64) -> V
     let yes = |yes: bool| if yes { "yes" } else { "no" };
     vec![
         ("image", format!("{} (profile {}, Brant {})", facts.image_id, facts.profile, facts.version)),
-        ("label", image.label().to_owned()),
+        ("artefact", artefact.kind().to_owned()),
         ("kernel", manifest.kernel.clone()),
         ("debian", format!("{}, as of {}", manifest.debian.suite, clock::utc(manifest.debian.date))),
         (
@@ -129,18 +131,10 @@ impl Boots {
     }
 }
 
-fn verify(image: &Image<'_>, manifest: &Manifest) -> Result<()> {
-    let mut damaged = Vec::new();
-    for entry in &manifest.medium {
-        let found = image.find(&entry.path).and_then(|extent| image.read(extent, MOST_FILE));
-        let counted = found.ok().and_then(|bytes| what_counts(&entry.path, bytes));
-        let whole = counted.is_some_and(|bytes| hex(&Sha256::digest(&bytes)) == entry.sha256);
-        if !whole {
-            damaged.push(entry.path.as_str());
-        }
-    }
+fn verify(artefact: &Artefact, manifest: &Manifest) -> Result<()> {
+    let (damaged, count) = artefact.damaged(manifest)?;
     if damaged.is_empty() {
-        eprintln!("all {} files of the medium are what they were", manifest.medium.len());
+        eprintln!("all {count} files are what they were");
         return Ok(());
     }
     let what = format!("the image is damaged: {}", damaged.join(", "));

@@ -1,5 +1,6 @@
 //! What is in an image: each package, each file, and what it was made with. It lies on the medium itself, and beside it.
 
+mod artefact;
 mod diff;
 mod inspect;
 mod make;
@@ -10,7 +11,6 @@ pub(crate) use inspect::{InspectArgs, run as inspect};
 pub(crate) use make::{Packages, Tools, add_medium, begin};
 
 use crate::build::{INITRAMFS, MENUS};
-use crate::iso9660::Image;
 use crate::site::{AREA, blank_arguments};
 use anyhow::{Context as _, ensure};
 use brant_types::boot::{ImageFacts, MEDIUM_SUMS};
@@ -22,7 +22,7 @@ pub(crate) const PLACE: &str = "/brant/manifest.json.zst";
 /// The format that this program writes and reads.
 const SCHEMA: u32 = 1;
 /// More than any image of ours has; a damaged one may say anything.
-const MOST_PACKED: u64 = 64 << 20;
+const MOST_PACKED: usize = 64 << 20;
 const MOST: usize = 256 << 20;
 
 /// What is in an image.
@@ -107,9 +107,9 @@ impl Manifest {
     ///
     /// # Errors
     /// It has none, or a damaged one, or one of another version of this program.
-    pub(crate) fn of(image: &Image<'_>) -> anyhow::Result<Self> {
-        let packed = image.read(image.find(PLACE)?, MOST_PACKED)?;
-        let text = zstd::bulk::decompress(&packed, MOST).context("unpacking the manifest")?;
+    fn unpack(packed: &[u8]) -> anyhow::Result<Self> {
+        ensure!(packed.len() <= MOST_PACKED, "the manifest is too large");
+        let text = zstd::bulk::decompress(packed, MOST).context("unpacking the manifest")?;
         let manifest: Self = serde_json::from_slice(&text).context("reading the manifest")?;
         ensure!(
             manifest.schema == SCHEMA,

@@ -11,7 +11,7 @@
 mod menus;
 mod tree;
 
-pub(crate) use tree::{ISO, make, root_on_medium};
+pub(crate) use tree::{ISO, SUMS, make, root_on_medium};
 
 use crate::workspace::Workspace;
 use anyhow::{Context as _, Result};

@@ -34,7 +34,8 @@ pub(crate) const ISO: &str = "brant.iso";
 /// The menu of the ISO that those for the network are made from.
 const MENU: &str = "/isolinux/isolinux.cfg";
 const MOST_MENU: u64 = 1 << 20;
-const SUMS: &str = "SHA256SUMS";
+/// The list of their digests.
+pub(crate) const SUMS: &str = "SHA256SUMS";
 
 /// A tree that is there.
 #[derive(Debug)]

@@ -82,7 +82,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_word_that_was_meant() {
     let source = GOOD.replace("timeout", "tiemout");
     assert_eq!(
         complaints(&source),
-        ["it.toml:21: `[boot]` has an unknown key `tiemout`; did you mean `timeout`?"]
+        ["it.toml:24: `[boot]` has an unknown key `tiemout`; did you mean `timeout`?"]
     );
     let found = complaints(&format!("colour = 1\n{GOOD}"));
     assert!(
@@ -94,7 +94,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_word_that_was_meant() {
 #[test]
 fn an_absent_key_is_named_with_the_line_of_its_table() {
     let source = GOOD.replace("timeout = 3\n", "");
-    assert_eq!(complaints(&source), ["it.toml:20: `[boot]` lacks `timeout`"]);
+    assert_eq!(complaints(&source), ["it.toml:23: `[boot]` lacks `timeout`"]);
 }
 
 #[test]
@@ -110,8 +110,8 @@ fn all_complaints_come_at_once() {
             "it.toml:5: `-rf` is not the name of a package",
             "it.toml:5: `packages` wants a text, not this number",
             "it.toml:11: `init` cannot be `brnat`; did you mean `brant`?",
-            "it.toml:21: `timeout` is a whole number from 1 to 3599",
-            "it.toml:22: `my stick` is not a label; up to 11 of A-Z, 0-9 and _",
+            "it.toml:24: `timeout` is a whole number from 1 to 3599",
+            "it.toml:25: `my stick` is not a label; up to 11 of A-Z, 0-9 and _",
         ]
     );
 }
@@ -129,12 +129,26 @@ fn values_that_would_reach_outside_are_refused() {
         ("\"criu\"", "\"?priority(required)\""),
         ("console=tty0", "a'b"),
         ("console=tty0", "a b"),
+        ("keyboard = \"us\"", "keyboard = \"de(no\\\"deadkeys)\""),
+        ("artefacts = [\"iso\"]", "artefacts = [\"usb\"]"),
+        ("artefacts = [\"iso\"]", "artefacts = [\"iso\", \"ubs\"]"),
         ("locale = \"C.UTF-8\"", "locale = \"C.UTF-8\"\noverlays = [\"../secrets\"]"),
         ("uid = 1000", "uid = 1000\nshell = \"/bin/sh\\nroot:\""),
         ("uid = 1000", "uid = 1000\nssh-keys = [\"command=x ssh-rsa AAAA\"]"),
     ];
     for (good, bad) in cases {
         assert_eq!(complaints(&GOOD.replace(good, bad)).len(), 1, "{bad}");
+    }
+}
+
+#[test]
+fn a_keyboard_is_a_layout_and_perhaps_a_variant() {
+    let source = GOOD.replace("keyboard = \"us\"", "keyboard = \"de(nodeadkeys)\"");
+    let keyboard = load(&[("it", &source)], "it").unwrap().system.keyboard;
+    assert_eq!((keyboard.layout.as_str(), keyboard.variant.as_deref()), ("de", Some("nodeadkeys")));
+    for wrong in ["", "de(", "(x)", "de()", "de nodeadkeys"] {
+        let source = GOOD.replace("keyboard = \"us\"", &format!("keyboard = \"{wrong}\""));
+        assert_eq!(complaints(&source).len(), 1, "{wrong}");
     }
 }
 
@@ -160,7 +174,7 @@ fn a_complaint_names_the_file_that_it_is_about() {
     let base = GOOD.replace("BRANT", "my stick");
     let over = "extends = \"base\"\n[debian]\npackages = [\"-crui\"]\n";
     let said = load(&[("base", base.as_str()), ("it", over)], "it").unwrap_err();
-    assert!(said.contains("base.toml:22: `my stick`"), "{said}");
+    assert!(said.contains("base.toml:25: `my stick`"), "{said}");
     assert!(said.contains("it.toml:3: `-crui` takes nothing away"), "{said}");
     assert!(said.contains("did you mean `-criu`?"), "{said}");
 }

@@ -8,4 +8,4 @@ mod own;
 pub(crate) use area::{AREA, empty as empty_area};
 pub(crate) use arguments::{ARGUMENTS_ROOM, blank as blank_arguments};
 pub(crate) use customise::{CustomiseArgs, run};
-pub(crate) use own::Own;
+pub(crate) use own::{Own, show};

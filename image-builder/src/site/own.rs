@@ -96,22 +96,29 @@ impl Own {
     /// # Errors
     /// Standard output is gone.
     pub(crate) fn show(&self) -> Result<()> {
-        let Site { cluster, secret, seeds, ssh_keys } = &self.site;
-        let or_none = |list: Vec<String>| if list.is_empty() { "none".to_owned() } else { list.join(", ") };
-        let arguments = self.arguments();
-        let rows = [
-            ("cluster", cluster.clone().unwrap_or_else(|| "none".to_owned())),
-            ("secret", if secret.is_some() { "yes" } else { "none" }.to_owned()),
-            ("seeds", or_none(seeds.iter().map(ToString::to_string).collect())),
-            ("ssh keys", or_none(ssh_keys.iter().map(|key| comment_of(key)).collect())),
-            ("kernel arguments", or_none(arguments)),
-        ];
-        let mut out = std::io::stdout().lock();
-        for (name, value) in rows {
-            writeln!(out, "{name:16}  {value}").context("printing what belongs to the site")?;
-        }
-        Ok(())
+        show(&self.site, self.arguments())
     }
+}
+
+/// Prints what belongs to a site, for people; never the secret.
+///
+/// # Errors
+/// Nobody reads it.
+pub(crate) fn show(site: &Site, arguments: Vec<String>) -> Result<()> {
+    let Site { cluster, secret, seeds, ssh_keys } = site;
+    let or_none = |list: Vec<String>| if list.is_empty() { "none".to_owned() } else { list.join(", ") };
+    let rows = [
+        ("cluster", cluster.clone().unwrap_or_else(|| "none".to_owned())),
+        ("secret", if secret.is_some() { "yes" } else { "none" }.to_owned()),
+        ("seeds", or_none(seeds.iter().map(ToString::to_string).collect())),
+        ("ssh keys", or_none(ssh_keys.iter().map(|key| comment_of(key)).collect())),
+        ("kernel arguments", or_none(arguments)),
+    ];
+    let mut out = std::io::stdout().lock();
+    for (name, value) in rows {
+        writeln!(out, "{name:16}  {value}").context("printing what belongs to the site")?;
+    }
+    Ok(())
 }
 
 /// A key's comment, which says to people whose it is; else its beginning.

@@ -5,11 +5,12 @@ use crate::failure::{Advice, Kind};
 use crate::host::{self, HostTool};
 use crate::job::Job;
 use anyhow::{Context as _, Result};
+use clap::ValueEnum;
 use gpt::GptConfig;
 use gpt::disk::LogicalBlockSize;
 use gpt::mbr::ProtectiveMBR;
 use gpt::partition::Partition;
-use gpt::partition_types::BASIC;
+use gpt::partition_types::{BASIC, LINUX_FS};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -22,6 +23,8 @@ const MIB: u64 = 1 << 20;
 const START: u64 = MIB;
 /// Room for the second table.
 const END: u64 = MIB;
+/// What a partition has that is to grow to the end of the stick.
+const PERSISTENCE: u64 = MIB;
 /// Room on the stick for what people put there.
 const SPARE: u64 = 24 * MIB;
 /// "To be started by the old BIOS" (UEFI specification, table 5.7).
@@ -52,14 +55,44 @@ pub(super) fn check_bios_tools() -> Result<()> {
     Err(Advice::new(Kind::Host, what).hint(hint).error())
 }
 
+/// Whether a stick keeps what is written on the PC that was started from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Persistence {
+    /// As it is: whoever has the stick can read it.
+    Plain,
+    /// Encrypted (LUKS), with a passphrase that is asked for at each boot.
+    Encrypted,
+}
+
+impl Persistence {
+    /// The partition's name, by which a node knows it.
+    fn partition_name(self) -> &'static str {
+        match self {
+            Self::Plain => brant_types::boot::PERSISTENCE,
+            Self::Encrypted => brant_types::boot::PERSISTENCE_ENCRYPTED,
+        }
+    }
+}
+
+/// What is to be on a stick beside its files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// Whether the old BIOS starts it.
+    pub bios: bool,
+    /// What it keeps, if it does.
+    pub persistence: Option<Persistence>,
+}
+
 /// Writes the image; `path` is where the file is.
-pub(super) fn write(file: &File, path: &Path, files: &[EspFile], id: &str, bios: bool) -> Result<()> {
+pub(super) fn write(file: &File, path: &Path, files: &[EspFile], id: &str, shape: Shape) -> Result<()> {
+    let Shape { bios, persistence } = shape;
     let content: u64 = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
     let shape = EspShape::for_content(content + SPARE);
     let size = shape.size as u64;
-    file.set_len(START + size + END).context("making room")?;
+    let kept = persistence.map_or(0, |_| PERSISTENCE);
+    file.set_len(START + size + kept + END).context("making room")?;
     let disk = uuid(id, "disk");
-    partition(file, size, disk, uuid(id, "stick"))?;
+    partition(file, size, (disk, id), persistence)?;
     let volume = u32::from_str_radix(id.get(..8).unwrap_or_default(), 16).unwrap_or(0);
     let fat = esp_image(files, shape, volume)?;
     for (number, piece) in fat.chunks(4 << 20).enumerate() {
@@ -81,7 +114,12 @@ pub(super) fn write(file: &File, path: &Path, files: &[EspFile], id: &str, bios:
     file.sync_all().context("writing it to disk")
 }
 
-fn partition(file: &File, size: u64, disk_id: Uuid, partition_id: Uuid) -> Result<()> {
+fn partition(
+    file: &File,
+    size: u64,
+    (disk_id, id): (Uuid, &str),
+    persistence: Option<Persistence>,
+) -> Result<()> {
     let sectors = file.metadata().context("looking at it")?.len() / SECTOR;
     let all = u32::try_from(sectors - 1).unwrap_or(u32::MAX);
     let mut device = file.try_clone().context("writing the partition table")?;
@@ -93,13 +131,26 @@ fn partition(file: &File, size: u64, disk_id: Uuid, partition_id: Uuid) -> Resul
     let partition = Partition {
         // Not that of an EFI system partition: other systems hide those from the people who are to edit this one.
         part_type_guid: BASIC,
-        part_guid: partition_id,
+        part_guid: uuid(id, "stick"),
         first_lba: START / SECTOR,
         last_lba: (START + size) / SECTOR - 1,
         flags: LEGACY_BOOT,
         name: "Brant".to_owned(),
     };
-    disk.update_partitions(BTreeMap::from([(1, partition)])).context("adding the partition")?;
+    let first = partition.last_lba + 1;
+    let mut partitions = BTreeMap::from([(1, partition)]);
+    if let Some(persistence) = persistence {
+        let kept = Partition {
+            part_type_guid: LINUX_FS,
+            part_guid: uuid(id, "persistence"),
+            first_lba: first,
+            last_lba: first + PERSISTENCE / SECTOR - 1,
+            flags: 0,
+            name: persistence.partition_name().to_owned(),
+        };
+        partitions.insert(2, kept);
+    }
+    disk.update_partitions(partitions).context("adding the partitions")?;
     disk.write().map(drop).context("writing the partition table")
 }
 
@@ -127,14 +178,15 @@ mod tests {
         let image = |name: &str| {
             let path = folder.path().join(name);
             let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
-            write(&file, &path, &files, "0123456789abcdef", false).unwrap();
+            let shape = Shape { bios: false, persistence: Some(Persistence::Plain) };
+            write(&file, &path, &files, "0123456789abcdef", shape).unwrap();
             path
         };
         let (one, other) = (image("one"), image("other"));
         assert!(std::fs::read(&one).unwrap() == std::fs::read(&other).unwrap());
         Tool::new("sgdisk").arg("--verify").arg(&one).run().unwrap();
         let whole = std::fs::read(&one).unwrap();
-        let fat = &whole[START as usize..whole.len() - END as usize];
+        let fat = &whole[START as usize..whole.len() - (PERSISTENCE + END) as usize];
         let path = folder.path().join("fat");
         std::fs::write(&path, fat).unwrap();
         Tool::new("fsck.fat").args(["-n"]).arg(&path).run().unwrap();

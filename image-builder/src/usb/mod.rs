@@ -8,7 +8,7 @@
 mod disk;
 mod files;
 
-pub(crate) use disk::BIOS_TOOLS;
+pub(crate) use disk::{BIOS_TOOLS, Persistence, Shape};
 
 use crate::failure::{Advice, Kind};
 use crate::iso9660::Image;
@@ -36,6 +36,9 @@ pub(crate) struct UsbArgs {
     /// Do without the old BIOS, and without the programs that this takes.
     #[arg(long)]
     uefi_only: bool,
+    /// Keep on the stick what is written on the PC that was started from it; takes all that is left of the stick.
+    #[arg(long, value_enum, value_name = "HOW")]
+    persistence: Option<Persistence>,
 }
 
 /// Does it.
@@ -52,15 +55,15 @@ pub(crate) fn run(args: &UsbArgs) -> Result<()> {
         let what = format!("`{}` would be written over itself", iso.display());
         return Err(Advice::new(Kind::Input, what).hint("name another file with `--output`").error());
     }
-    make(&iso, &output, !args.uefi_only)
+    make(&iso, &output, Shape { bios: !args.uefi_only, persistence: args.persistence })
         .with_context(|| format!("making `{}` from `{}`", output.display(), iso.display()))?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", output.display()).context("saying where it is")
 }
 
 /// Makes it; it has its name when it is whole.
-pub(crate) fn make(iso: &Path, output: &Path, bios: bool) -> Result<()> {
-    if bios {
+pub(crate) fn make(iso: &Path, output: &Path, shape: Shape) -> Result<()> {
+    if shape.bios {
         disk::check_bios_tools()?;
     }
     let source = File::open(iso).with_context(|| format!("opening `{}`", iso.display()))?;
@@ -75,7 +78,7 @@ pub(crate) fn make(iso: &Path, output: &Path, bios: bool) -> Result<()> {
         // It may hold the secret.
         let mut options = File::options();
         let file = options.read(true).write(true).create_new(true).mode(0o600).open(&half);
-        disk::write(&file.context("opening it")?, &half, &files, &id, bios)?;
+        disk::write(&file.context("opening it")?, &half, &files, &id, shape)?;
         crate::invoker::give(&half);
         fs::rename(&half, output).context("giving it its name")
     })();

@@ -1,7 +1,10 @@
-//! Who this node is: a machine id fresh at each boot, and a name of two words drawn from it.
+//! Who this node is: a machine id, and a name of two words drawn from it; both fresh at each boot, or kept on a stick.
 
+use crate::command_line::is_label;
 use anyhow::{Context, Result};
 use rustix::rand::{GetRandomFlags, getrandom};
+use std::fs;
+use std::path::Path;
 
 const HOW: &str = "able agile alert amber ample apt arch artful awake azure balmy blithe bold brave breezy brief bright \
 brisk bronze calm candid chief civil clean clear clever cool copper coral cosy crisp curly dapper daring dear deft \
@@ -40,8 +43,23 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Draws one; a name that was asked for wins.
-    pub(super) fn draw(asked: Option<&str>) -> Result<Self> {
+    /// That of the boot before where the root has kept it, else a new one; a name that was asked for wins.
+    pub(super) fn kept_or_drawn(root: &Path, asked: Option<&str>) -> Result<Self> {
+        match Self::kept(root) {
+            Some(kept) => Ok(Self { host_name: asked.map_or(kept.host_name, str::to_owned), ..kept }),
+            None => Self::draw(asked),
+        }
+    }
+
+    /// No image has these files.
+    fn kept(root: &Path) -> Option<Self> {
+        let read = |name: &str| Some(fs::read_to_string(root.join(name)).ok()?.trim().to_owned());
+        let (machine_id, host_name) = (read("etc/machine-id")?, read("etc/hostname")?);
+        let is_id = machine_id.len() == 32 && machine_id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        (is_id && is_label(&host_name)).then_some(Self { machine_id, host_name })
+    }
+
+    fn draw(asked: Option<&str>) -> Result<Self> {
         let mut bytes = [0_u8; 16];
         let mut got = 0;
         while got < bytes.len() {
@@ -89,6 +107,22 @@ mod tests {
     fn a_machine_id_is_a_random_uuid_without_hyphens() {
         let identity = Identity::from_random([0xff; 16], None);
         assert_eq!(identity.machine_id, "ffffffffffff4fffbfffffffffffffff");
+    }
+
+    #[test]
+    fn a_root_that_keeps_things_keeps_the_identity() {
+        let root = tempfile::tempdir().unwrap();
+        let etc = root.path().join("etc");
+        fs::create_dir(&etc).unwrap();
+        fs::write(etc.join("machine-id"), "0123456789abcdef0123456789abcdef\n").unwrap();
+        assert_eq!(Identity::kept(root.path()), None);
+        fs::write(etc.join("hostname"), "attic\n").unwrap();
+        let kept = Identity::kept_or_drawn(root.path(), None).unwrap();
+        assert_eq!(kept.host_name, "attic");
+        let asked = Identity::kept_or_drawn(root.path(), Some("cellar")).unwrap();
+        assert_eq!((asked.host_name.as_str(), asked.machine_id), ("cellar", kept.machine_id));
+        fs::write(etc.join("machine-id"), "uninitialized\n").unwrap();
+        assert_eq!(Identity::kept(root.path()), None);
     }
 
     #[test]

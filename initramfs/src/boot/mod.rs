@@ -60,9 +60,11 @@ pub(crate) fn run() -> Result<()> {
     if line.verify {
         return verify::run(&image, &line, &mut modules, &mut uevents).context(VERIFY);
     }
-    let site = site::find(&mut line, &image.image_id, &mut modules, &mut uevents)?;
-    let new_root = root::assemble(&line, &mut modules, &mut uevents).context(ROOT)?;
-    let identity = identity::Identity::draw(line.name.as_deref())?;
+    let (site, persistence) = site::find(&mut line, &image.image_id, &mut modules, &mut uevents)?;
+    let persistence = persistence.filter(|_| !line.forgetful);
+    let new_root = root::assemble(&line, &image.image_id, persistence.as_ref(), &mut modules, &mut uevents)
+        .context(ROOT)?;
+    let identity = identity::Identity::kept_or_drawn(new_root.path(), line.name.as_deref())?;
     let facts = hand_over::gather(&line, &image, &identity, &new_root, site)?;
     hand_over::write(&new_root, &facts).context(ROOT)?;
     let never = switch::into(new_root, image.system).context(ROOT)?;

@@ -1,5 +1,6 @@
 //! What belongs to a site: what the initramfs carries, and above it what a person has written into `brant.toml` on a stick.
 
+use super::root::Persistence;
 use super::root::medium::{self, Wanted};
 use super::verify::top_of;
 use crate::command_line::{CommandLine, is_label};
@@ -18,17 +19,23 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// More than anybody writes into it, bytes.
 const MOST: u64 = 64 << 10;
 
-/// Reads both. What is wrong on the stick is said, and the node boots without it.
+/// Reads both, and looks for what the stick keeps. What is wrong on the stick is said, and the node boots without it.
 pub(super) fn find(
     line: &mut CommandLine,
     image_id: &str,
     modules: &mut Modules,
     uevents: &mut Uevents,
-) -> Result<Site> {
+) -> Result<(Site, Option<Persistence>)> {
     let mut site = carried()?;
+    let mut persistence = None;
     if line.stick {
         match on_the_stick(image_id, modules, uevents) {
-            Ok(Some(stick)) => {
+            Ok(Some(found)) => {
+                persistence = found.persistence;
+                let stick = found.settings.unwrap_or_else(|error| {
+                    report::complain(&format!("{error:#}; going on without"));
+                    Stick::default()
+                });
                 add_arguments(line, &stick.kernel_arguments);
                 match &stick.name {
                     Some(name) if is_label(name) => line.name = Some(name.to_ascii_lowercase()),
@@ -45,7 +52,7 @@ pub(super) fn find(
             Err(error) => report::complain(&format!("{error:#}; going on without")),
         }
     }
-    Ok(site)
+    Ok((site, persistence))
 }
 
 /// An image without any still boots.
@@ -63,7 +70,8 @@ fn carried() -> Result<Site> {
 fn add_arguments(line: &mut CommandLine, arguments: &[String]) {
     let comes_in_time = |argument: &&String| {
         let key = argument.split('=').next().unwrap_or_default();
-        ["brant.seed", "brant.name", "brant.lease", "brant.toram", "toram", "findiso"].contains(&key)
+        ["brant.seed", "brant.name", "brant.lease", "brant.persistence", "brant.toram", "toram", "findiso"]
+            .contains(&key)
     };
     for argument in arguments.iter().filter(|argument| !comes_in_time(argument)) {
         report::complain(&format!("`{argument}` has no effect in `{STICK}`: it belongs into the boot menu"));
@@ -76,14 +84,23 @@ fn add_arguments(line: &mut CommandLine, arguments: &[String]) {
     }
 }
 
-fn on_the_stick(image_id: &str, modules: &mut Modules, uevents: &mut Uevents) -> Result<Option<Stick>> {
+/// What is on a stick.
+struct OnTheStick {
+    settings: Result<Stick>,
+    persistence: Option<Persistence>,
+}
+
+fn on_the_stick(image_id: &str, modules: &mut Modules, uevents: &mut Uevents) -> Result<Option<OnTheStick>> {
     let wanted = Wanted { file: stick_marker(image_id), length: 0, image: None };
     let Some(found) = medium::find_within(&wanted, modules, uevents, PATIENCE)? else { return Ok(None) };
     let path = top_of(&found, &wanted.file)?.join(STICK);
+    let persistence = Persistence::beside(&found)?;
     drop(found);
     let mut text = String::new();
     let read = File::open(&path).and_then(|file| file.take(MOST).read_to_string(&mut text));
     medium::let_go();
-    read.with_context(|| format!("reading `{STICK}` on the stick"))?;
-    Stick::parse(&text).with_context(|| format!("understanding `{STICK}` on the stick")).map(Some)
+    let settings = read
+        .with_context(|| format!("reading `{STICK}` on the stick"))
+        .and_then(|_| Stick::parse(&text).with_context(|| format!("understanding `{STICK}` on the stick")));
+    Ok(Some(OnTheStick { settings, persistence }))
 }

@@ -3,5 +3,6 @@
 pub(crate) mod history;
 pub(crate) mod migrate;
 pub(crate) mod nodes;
+pub(crate) mod page;
 pub(crate) mod ps;
 pub(crate) mod why;

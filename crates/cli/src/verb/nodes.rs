@@ -23,8 +23,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let rows: Vec<Vec<String>> = view.nodes.iter().map(row).collect();
-    let table =
-        render(&["NODE", "STATE", "CORES", "LOAD", "MEMORY", "FREE", "ADDRESS"], &[2, 3, 4, 5], &rows);
+    let table = render(&HEADS, &NUMBERS, &rows);
     let mut out = std::io::stdout();
     write!(out, "{table}").context("printing")?;
     if view.nodes.len() == 1 {
@@ -33,7 +32,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(node: &NodeView) -> Vec<String> {
+/// What the columns are.
+pub(super) const HEADS: [&str; 7] = ["NODE", "STATE", "CORES", "LOAD", "MEMORY", "FREE", "ADDRESS"];
+/// Which of them are numbers.
+pub(super) const NUMBERS: [usize; 4] = [2, 3, 4, 5];
+
+pub(super) fn row(node: &NodeView) -> Vec<String> {
     let gib = |kib: u64| format!("{:.1} GiB", kib as f64 / 1_048_576.0);
     vec![
         format!("{}{}", node.name, if node.me { " (this one)" } else { "" }),

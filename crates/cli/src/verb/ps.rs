@@ -3,7 +3,7 @@
 use crate::ask;
 use crate::table::render;
 use anyhow::{Context, Result, bail};
-use brant_types::migration::{ProcessState, ProcessView, UserAnswer, UserRequest};
+use brant_types::migration::{ProcessList, ProcessState, ProcessView, Refused, UserAnswer, UserRequest};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -20,29 +20,50 @@ pub(crate) struct Arguments {
 
 /// Lists the processes.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let list = match ask::migrationd(&UserRequest::Ps)? {
-        UserAnswer::Processes(list) => list,
-        UserAnswer::Denied(refused) => return Ok(ask::refuse(&refused)),
-        other => bail!("migrationd answered something else: {other:?}"),
+    let list = match ask()? {
+        Ok(list) => list,
+        Err(refused) => return Ok(ask::refuse(&refused)),
     };
     if arguments.json {
         ask::print_json(&list)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let over = |process: &ProcessView| matches!(process.state, ProcessState::Ended | ProcessState::Stayed);
     let rows: Vec<Vec<String>> =
-        list.processes.iter().filter(|process| arguments.all || !over(process)).map(row).collect();
+        list.processes.iter().filter(|process| arguments.all || lives(process)).map(row).collect();
     let mut out = std::io::stdout();
     if rows.is_empty() {
         writeln!(out, "No process has moved from here or to here.").context("printing")?;
     } else {
-        let heads = ["PID", "USER", "HOME", "RUNS ON", "STATE", "CPU HOME", "CPU AWAY", "COMMAND"];
-        write!(out, "{}", render(&heads, &[0, 5, 6], &rows)).context("printing")?;
+        write!(out, "{}", render(&HEADS, &NUMBERS, &rows)).context("printing")?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(process: &ProcessView) -> Vec<String> {
+/// What the columns are.
+pub(super) const HEADS: [&str; 8] =
+    ["PID", "USER", "HOME", "RUNS ON", "STATE", "CPU HOME", "CPU AWAY", "COMMAND"];
+/// Which of them are numbers.
+pub(super) const NUMBERS: [usize; 3] = [0, 5, 6];
+
+fn ask() -> Result<Result<ProcessList, Refused>> {
+    match ask::migrationd(&UserRequest::Ps)? {
+        UserAnswer::Processes(list) => Ok(Ok(list)),
+        UserAnswer::Denied(refused) => Ok(Err(refused)),
+        other => bail!("migrationd answered something else: {other:?}"),
+    }
+}
+
+fn lives(process: &ProcessView) -> bool {
+    !matches!(process.state, ProcessState::Ended | ProcessState::Stayed)
+}
+
+/// Those that have not ended.
+pub(super) fn living() -> Result<Vec<ProcessView>> {
+    let list = ask()?.map_err(|refused| anyhow::anyhow!(refused.message))?;
+    Ok(list.processes.into_iter().filter(lives).collect())
+}
+
+pub(super) fn row(process: &ProcessView) -> Vec<String> {
     let state = match process.state {
         ProcessState::Moving => "moving",
         ProcessState::Away => "away",

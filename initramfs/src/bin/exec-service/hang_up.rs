@@ -1,6 +1,8 @@
-//! What happens to a session whose client is gone: as on a telephone line that was cut, SIGHUP, and for those that
-//! do not take the hint SIGKILL. Who has detached itself is left alone: by leading a session of its own (`setsid`),
-//! or by ignoring SIGHUP (`nohup`).
+//! What happens to a session whose client is gone, as on a telephone line that was cut.
+//!
+//! On a terminal the kernel tells the shell, which tells its jobs; only a shell that does not take the hint is killed. A
+//! session without a terminal has nobody to do that: all in it get SIGHUP, and SIGKILL those that do not take the hint.
+//! Who has detached itself is left alone: by leading a session of its own (`setsid`), or by ignoring SIGHUP (`nohup`).
 
 use brant_sys::cgroup::Cgroup;
 use brant_sys::signal::{SIGCONT, SIGHUP, SIGKILL, send};
@@ -11,9 +13,26 @@ use std::time::{Duration, Instant};
 
 /// How long a session may take to end after SIGHUP.
 const GRACE: Duration = Duration::from_secs(2);
+const TICK: Duration = Duration::from_millis(50);
+
+/// Sees that the child whose terminal has been closed ends, reaps it, and removes the session's control group if it can.
+pub(crate) fn after_terminal(mut child: Child, group: Option<&Cgroup>) {
+    let since = Instant::now();
+    while since.elapsed() < GRACE && matches!(child.try_wait(), Ok(None)) {
+        sleep(TICK);
+    }
+    // Their end hangs up what is in the foreground. One that has been reaped is not killed.
+    if matches!(child.try_wait(), Ok(None)) {
+        children_of(child.id()).into_iter().for_each(|shell| {
+            let _ended_meanwhile = send(shell, SIGKILL);
+        });
+        let _ended_meanwhile = child.kill();
+    }
+    finish(child, group);
+}
 
 /// Ends the session that this child leads, reaps the child, and removes the session's control group if it can.
-pub(crate) fn hang_up(mut child: Child, group: Option<&Cgroup>) {
+pub(crate) fn without_terminal(mut child: Child, group: Option<&Cgroup>) {
     let Ok(leader) = i32::try_from(child.id()) else { return };
     // A stopped process gets the signal when it goes on.
     signal_all(leader, SIGHUP);
@@ -24,15 +43,25 @@ pub(crate) fn hang_up(mut child: Child, group: Option<&Cgroup>) {
         if attached(leader).is_empty() {
             break;
         }
-        sleep(Duration::from_millis(50));
+        sleep(TICK);
     }
     signal_all(leader, SIGKILL);
+    finish(child, group);
+}
+
+fn finish(mut child: Child, group: Option<&Cgroup>) {
     if let Err(error) = child.wait() {
-        eprintln!("exec-service: reaping session {leader}: {error}");
+        eprintln!("exec-service: reaping session {}: {error}", child.id());
     }
     if let Some(group) = group {
         let _detached_processes_are_left = group.remove();
     }
+}
+
+/// Where `su` is in between, the shell is among them.
+fn children_of(process: u32) -> Vec<i32> {
+    let text = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
+    text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 fn signal_all(leader: i32, signal: i32) {

@@ -1,6 +1,6 @@
 //! One running session: its process, and the streams between it and the client.
 
-use crate::hang_up::hang_up;
+use crate::hang_up;
 use crate::port::set_nonblocking;
 use brant_sys::cgroup::Cgroup;
 use brant_sys::pty::{WindowSize, set_window_size};
@@ -187,8 +187,9 @@ impl Session {
 
     /// Ends a session whose client is gone, without waiting for it.
     pub(crate) fn hang_up(self) {
-        let Self { child, group, .. } = self;
-        std::thread::spawn(move || hang_up(child, group.as_ref()));
+        let Self { child, group, on_terminal, .. } = self;
+        let end = if on_terminal { hang_up::after_terminal } else { hang_up::without_terminal };
+        std::thread::spawn(move || end(child, group.as_ref()));
     }
 }
 

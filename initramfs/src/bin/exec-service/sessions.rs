@@ -80,7 +80,7 @@ impl Sessions {
             Some(size) => {
                 let size = WindowSize { rows: size.rows, columns: size.columns };
                 let terminal_group = group_number(&group_file, "tty").unwrap_or(account.gid);
-                on_terminal(tool, size, &account, terminal_group, group.clone())
+                on_terminal((tool, through), size, &account, terminal_group, group.clone())
             }
             None => on_pipes(tool, group.clone()),
         };
@@ -92,7 +92,7 @@ impl Sessions {
 }
 
 fn on_terminal(
-    tool: Tool,
+    (tool, through): (Tool, Through),
     size: WindowSize,
     account: &Account,
     terminal_group: u32,
@@ -104,7 +104,12 @@ fn on_terminal(
     if rustix::process::geteuid().is_root() {
         pty.give_to(account.uid, terminal_group).map_err(opening)?;
     }
-    let running = pty.attach(tool).map_err(opening)?.spawn().map_err(|error| not_started(&error))?;
+    let tool = match through {
+        Through::Nothing => pty.attach(tool),
+        // The terminal is for the shell behind it, which the kernel tells of its end then.
+        Through::Su => pty.attach_streams(tool).map(Tool::new_session_without_terminal),
+    };
+    let running = tool.map_err(opening)?.spawn().map_err(|error| not_started(&error))?;
     let Pty { master, slave: _only_the_session_holds_it } = pty;
     Session::on_terminal(running.child, master, group).map_err(opening)
 }
@@ -123,20 +128,20 @@ fn not_started(error: &ChildError) -> Refusal {
 }
 
 /// What logind is told of comes through `su`, which makes a session by PAM and gives back the command's status.
-const SU: [&str; 5] = [
-    "/usr/bin/su",
-    "--preserve-environment",
-    "--shell=/bin/sh",
-    "--session-command=exec \"$0\" \"$@\"",
-    "--",
-];
+const SU: [&str; 3] = ["/usr/bin/su", "--preserve-environment", "--shell=/bin/sh"];
+/// What `su` starts: the program, or the program as the leader of a session with the terminal.
+const SU_STARTS: [&str; 2] =
+    ["--session-command=exec \"$0\" \"$@\"", "--session-command=exec setsid --ctty \"$0\" \"$@\""];
 
 fn command(start: &Start, account: &Account, through: Through) -> Tool {
     let login_shell = [account.shell.clone().into_os_string(), "-l".into()];
     let (program, arguments) = start.arguments.split_first().unwrap_or((&login_shell[0], &login_shell[1..]));
     let tool = match through {
         Through::Nothing => Tool::new(program),
-        Through::Su => Tool::new(SU[0]).args(&SU[1..]).arg(&account.name).arg(program),
+        Through::Su => {
+            let starts = SU_STARTS[usize::from(start.terminal.is_some())];
+            Tool::new(SU[0]).args(&SU[1..]).args([starts, "--"]).arg(&account.name).arg(program)
+        }
     };
     tool.args(arguments).outlives_parent()
 }

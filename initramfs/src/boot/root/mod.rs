@@ -3,19 +3,22 @@
 pub(super) mod carried;
 pub(super) mod medium;
 mod memory;
+mod persistence;
 mod verity;
 mod web;
 
 use crate::command_line::CommandLine;
 use crate::devices::Uevents;
 use crate::modules::Modules;
+use crate::report;
 use anyhow::{Context, Result, bail};
 use brant_sys::loop_device::LoopDevice;
 use brant_types::boot::RootFacts;
 use medium::Wanted;
+pub(super) use persistence::Persistence;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
-use std::ffi::CStr;
+use std::ffi::CString;
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -27,8 +30,6 @@ const LOWER: &str = "/run/brant/ro";
 const MEMORY: &str = "/run/brant/rw";
 /// The NFS server can only export an overlay that has both; the kernel drops them silently where it cannot keep them.
 const ASSERTED: [&str; 2] = ["index=on", "nfs_export=on"];
-const OVERLAY: &CStr =
-    c"lowerdir=/run/brant/ro,upperdir=/run/brant/rw/upper,workdir=/run/brant/rw/work,index=on,nfs_export=on";
 
 /// A root that is mounted and ready to be switched into.
 #[derive(Debug)]
@@ -42,7 +43,15 @@ impl NewRoot {
 }
 
 /// Finds the root file system, mounts it under memory and overlay, and checks that the overlay can be exported.
-pub(super) fn assemble(line: &CommandLine, modules: &mut Modules, uevents: &mut Uevents) -> Result<NewRoot> {
+///
+/// What is written goes to the stick's persistence, if there is one and it can be used, else to memory.
+pub(super) fn assemble(
+    line: &CommandLine,
+    image_id: &str,
+    persistence: Option<&Persistence>,
+    modules: &mut Modules,
+    uevents: &mut Uevents,
+) -> Result<NewRoot> {
     folder("/run/brant", 0o755)?;
     folder(LOWER, 0o755)?;
     folder(MEMORY, 0o700)?;
@@ -54,16 +63,35 @@ pub(super) fn assemble(line: &CommandLine, modules: &mut Modules, uevents: &mut 
         let doing = format!("mounting the root file system (squashfs){}", damaged.unwrap_or_default());
         anyhow::Error::from(errno).context(doing)
     })?;
-    mount("tmpfs", MEMORY, "tmpfs", MountFlags::NOSUID.union(MountFlags::NODEV), c"mode=0700")
-        .context("mounting the memory for changes to the root (tmpfs)")?;
+    mount_changes(persistence)?;
+    // A root under what another image's has been changed to would be neither: each image has a folder of its own.
+    let changes = format!("{MEMORY}/{image_id}");
+    folder(&changes, 0o700)?;
     // The upper folder's mode becomes that of `/`.
-    folder("/run/brant/rw/upper", 0o755)?;
-    folder("/run/brant/rw/work", 0o755)?;
-    mount("overlay", NEW_ROOT, "overlay", MountFlags::empty(), OVERLAY)
+    folder(&format!("{changes}/upper"), 0o755)?;
+    folder(&format!("{changes}/work"), 0o755)?;
+    let options =
+        format!("lowerdir={LOWER},upperdir={changes}/upper,workdir={changes}/work,index=on,nfs_export=on");
+    let options = CString::new(options).context("mounting the root (overlay)")?;
+    mount("overlay", NEW_ROOT, "overlay", MountFlags::empty(), options.as_c_str())
         .context("mounting the root (overlay)")?;
     let mounts = fs::read_to_string("/proc/self/mountinfo").context("reading the mount table")?;
     assert_options(&mounts, NEW_ROOT)?;
     Ok(NewRoot(()))
+}
+
+/// What is written is in there.
+fn mount_changes(persistence: Option<&Persistence>) -> Result<()> {
+    if let Some(persistence) = persistence {
+        match persistence.mount_at(MEMORY, LOWER) {
+            Ok(()) => return Ok(()),
+            Err(error) => report::complain(&format!(
+                "what is written will be gone with the power; using the stick's persistence: {error:#}"
+            )),
+        }
+    }
+    mount("tmpfs", MEMORY, "tmpfs", MountFlags::NOSUID.union(MountFlags::NODEV), c"mode=0700")
+        .context("mounting the memory for changes to the root (tmpfs)")
 }
 
 /// The block device with the root file system.
