@@ -187,16 +187,16 @@ impl Tool {
     /// Makes the child a session leader with its standard input as controlling terminal, if it is one. It heeds every
     /// signal: what a parent in the background ignores (Ctrl-C) is meant for the child's own terminal.
     #[must_use]
-    pub fn new_session(mut self) -> Self {
+    pub fn new_session(self) -> Self {
+        let mut tool = self.new_session_without_terminal();
         // SAFETY: only async-signal-safe calls, no allocation, between fork and exec.
         unsafe {
-            self.command.pre_exec(|| {
-                begin_session();
+            tool.command.pre_exec(|| {
                 libc::ioctl(0, libc::TIOCSCTTY, 0);
                 Ok(())
             });
         }
-        self
+        tool
     }
 
     /// The same, and leaves a terminal that its standard input is to whom the child starts.
@@ -205,7 +205,10 @@ impl Tool {
         // SAFETY: only async-signal-safe calls, no allocation, between fork and exec.
         unsafe {
             self.command.pre_exec(|| {
-                begin_session();
+                for signal in 1..=31 {
+                    libc::signal(signal, libc::SIG_DFL);
+                }
+                libc::setsid();
                 Ok(())
             });
         }
@@ -345,17 +348,6 @@ fn read_tail(mut from: impl Read) -> String {
     }
     let start = kept.len().saturating_sub(TAIL);
     String::from_utf8_lossy(&kept[start..]).into_owned()
-}
-
-/// With signals as they are at first. Only async-signal-safe calls, no allocation.
-fn begin_session() {
-    // SAFETY: these have no effect on memory.
-    unsafe {
-        for signal in 1..=31 {
-            libc::signal(signal, libc::SIG_DFL);
-        }
-        libc::setsid();
-    }
 }
 
 /// A child process that runs.
