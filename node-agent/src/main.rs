@@ -10,6 +10,7 @@
 
 mod facts;
 mod files;
+mod firewall;
 mod links;
 mod load;
 mod nfs;

@@ -1,6 +1,7 @@
 //! One thread that carries out, in order, what needs other programs or files: the event loop never waits for them.
 
 use crate::files;
+use crate::firewall;
 use crate::nfs;
 use crate::overlay::{Overlay, OverlayKey};
 use anyhow::{Context, Result};
@@ -19,6 +20,8 @@ impl Worker {
     /// Sets the overlay and the export up, then does what comes; ends when the sender is gone.
     pub(crate) fn run(self, jobs: &mpsc::Receiver<Output>) -> Result<()> {
         let me = NodeId::of(&self.key.public);
+        // Before there is anything to be kept off from.
+        firewall::raise()?;
         let overlay = Overlay::up(&self.secret, &self.key)?;
         let address = ClusterId::of(&self.secret).overlay_address(me);
         // Joining works without the export, and does not wait for it.

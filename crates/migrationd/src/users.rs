@@ -2,7 +2,7 @@
 //!
 //! The kernel says who asks. An owner sees and moves his own processes, root all.
 
-use crate::home::{Daemon, move_away};
+use crate::home::{Daemon, Stayed, move_away};
 use crate::{doorman, history, inspect};
 use anyhow::{Context, Result};
 use brant_migration::balancer::least_loaded;
@@ -14,10 +14,14 @@ use brant_types::migration::{
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The longest question, bytes.
 const MOST_ASKED: u64 = 4096;
+/// How long a process that is just being moved may take to arrive.
+const SETTLING: Duration = Duration::from_secs(30);
+/// How often it is looked whether it has.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// Opens the socket.
 ///
@@ -73,7 +77,7 @@ fn answer(daemon: &Daemon, uid: u32, request: UserRequest) -> UserAnswer {
                 members: unit.members.len(),
                 sleeper: unit.members.iter().copied().find(|pid| inspect::sleeps_until_a_time(*pid)),
             },
-            Ok(Err(obstacle)) => UserAnswer::Stayed(crate::home::Stayed::from(obstacle).for_owner()),
+            Ok(Err(obstacle)) => UserAnswer::Stayed(Stayed::from(obstacle).for_owner()),
         },
         UserRequest::Migrate { pid, node } => match owned(uid, pid) {
             Err(answer) => answer,
@@ -95,7 +99,28 @@ fn could_move(daemon: &Daemon, pid: i32) -> Result<Migratable, Obstacle> {
     if view.nodes.iter().any(takes) { Ok(migratable) } else { Err(Obstacle::NoNode) }
 }
 
+/// Moves it; what the balancer is just moving is moved on when it has arrived.
 fn migrate(daemon: &Daemon, pid: i32, node: &str) -> UserAnswer {
+    let deadline = Instant::now() + SETTLING;
+    loop {
+        match attempt(daemon, pid, node) {
+            Attempt::Over(answer) => return answer,
+            Attempt::Unsettled(stayed) if Instant::now() > deadline => {
+                return UserAnswer::Stayed(stayed.for_owner());
+            }
+            Attempt::Unsettled(_) => std::thread::sleep(AGAIN),
+        }
+    }
+}
+
+/// What came of trying once.
+enum Attempt {
+    Over(UserAnswer),
+    /// It is between two nodes.
+    Unsettled(Stayed),
+}
+
+fn attempt(daemon: &Daemon, pid: i32, node: &str) -> Attempt {
     let to = match node {
         "home" => daemon.node.me().ok(),
         "balance" => {
@@ -106,26 +131,30 @@ fn migrate(daemon: &Daemon, pid: i32, node: &str) -> UserAnswer {
     };
     let Some(to) = to else {
         let hint = Some("`brant nodes` lists them".to_owned());
-        return denied("no_such_node", format!("there is no living node `{node}` in this cluster"), hint);
+        let what = format!("there is no living node `{node}` in this cluster");
+        return Attempt::Over(denied("no_such_node", what, hint));
     };
     let is_at = daemon.registry.node_of(pid).unwrap_or_else(|| daemon.node.boot.host_name.clone());
     if is_at == to.name {
-        return denied("same_node", format!("the process is on {is_at} already"), None);
+        return Attempt::Over(denied("same_node", format!("the process is on {is_at} already"), None));
     }
-    match move_away(daemon, pid, to, MovedBy::Hand).recv() {
+    Attempt::Over(match move_away(daemon, pid, to, MovedBy::Hand).recv() {
         Ok(Ok(record)) => UserAnswer::Moved(record),
+        Ok(Err(stayed @ (Stayed::Busy(_) | Stayed::Obstacle(Obstacle::Away(_))))) => {
+            return Attempt::Unsettled(stayed);
+        }
         Ok(Err(stayed)) => UserAnswer::Stayed(stayed.for_owner()),
         Err(_) => denied(
             "daemon",
             "the move ended without an answer".to_owned(),
             Some(format!("look at {}", crate::system::own_log())),
         ),
-    }
+    })
 }
 
 fn owned(uid: u32, pid: i32) -> Result<(), UserAnswer> {
     match inspect::summary(pid) {
-        None => Err(UserAnswer::Stayed(crate::home::Stayed::from(Obstacle::NoSuchProcess(pid)).for_owner())),
+        None => Err(UserAnswer::Stayed(Stayed::from(Obstacle::NoSuchProcess(pid)).for_owner())),
         Some(summary) if uid == 0 || summary.uid == uid => Ok(()),
         Some(_) => Err(denied(
             "not_yours",

@@ -1,13 +1,16 @@
 //! The steps about the cluster itself.
 
 use crate::cluster::joining;
-use crate::cluster::node::ROOT;
+use crate::cluster::node::{ROOT, USER};
 use crate::smoke::Run;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use brant_types::agent::ClusterView;
+use brant_types::ports;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+/// The kernel's NFS server.
+const NFS: u16 = 2049;
 /// Until the last change is on all nodes, on a PC of today.
 const AGREEING: Duration = Duration::from_secs(15);
 
@@ -45,4 +48,34 @@ pub(crate) fn configuration_is_equal(run: &mut Run) -> Result<String> {
         }
         Ok(first.chars().take(12).collect())
     })
+}
+
+/// Tries another node's daemons from this one: as root, which must work, and as an ordinary user, who must be refused; and
+/// root from the LAN, where nothing may listen.
+pub(crate) fn users_are_kept_off(run: &mut Run) -> Result<String> {
+    let view = run.home().nodes()?;
+    let other = view.nodes.iter().find(|node| !node.me).context("finding another node")?;
+    let try_it = |user: &str, address: &str, port: u16| -> Result<bool> {
+        let script = format!(
+            "timeout 20 bash -c 'exec 3<>/dev/tcp/{address}/{port}' 2> /dev/null && echo open || echo closed"
+        );
+        Ok(run.home().shell(user, &script)?.trim() == "open")
+    };
+    let overlay = other.overlay.to_string();
+    for port in [NFS, ports::MIGRATION] {
+        run.patience.wait(AGREEING, || {
+            ensure!(try_it(ROOT, &overlay, port)?, "root cannot reach port {port} of {}", other.name);
+            Ok(())
+        })?;
+        ensure!(!try_it(USER, &overlay, port)?, "`{USER}` reaches port {port} of {}", other.name);
+    }
+    // The other node, by its address on the LAN.
+    let lan = run.nodes.get(1).context("finding another machine")?;
+    let said = lan.shell(ROOT, "ip -4 -o address show scope link; ip -4 -o address show scope global")?;
+    let lan = said.split_whitespace().skip_while(|word| *word != "inet").nth(1);
+    let lan = lan.and_then(|word| word.split('/').next()).context("finding its address on the LAN")?;
+    for port in [NFS, ports::MIGRATION] {
+        ensure!(!try_it(ROOT, lan, port)?, "port {port} of a node is open on the LAN");
+    }
+    Ok(format!("ports {NFS} and {} by root only, none on the LAN", ports::MIGRATION))
 }

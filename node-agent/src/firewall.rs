@@ -1,0 +1,82 @@
+//! Who may use the overlay, and what it leads to: rules of nftables.
+//!
+//! WireGuard says which machine speaks, not which process; so ordinary users, and whatever else runs on a node, are kept off
+//! the overlay where they would speak to another node's daemons. On a LAN those daemons are not to be heard at all.
+
+use crate::overlay::INTERFACE;
+use anyhow::{Context, Result};
+use brant_sys::child::Tool;
+use brant_types::ports;
+use std::io::Write;
+use std::process::Stdio;
+
+/// NFS, which the kernel serves.
+const NFS: u16 = 2049;
+/// What people use between nodes.
+const SSH: u16 = 22;
+
+/// Puts the rules in force, in one step; those of an earlier agent are replaced.
+///
+/// # Errors
+/// `nft` is missing or refuses them; the rules are what they were before.
+pub(crate) fn raise() -> Result<()> {
+    let mut running = Tool::new("nft")
+        .args(["--file", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("starting nft")?;
+    if let Some(mut input) = running.child.stdin.take() {
+        input.write_all(rules().as_bytes()).context("telling nft the rules")?;
+    }
+    running.wait().context("putting the rules of the overlay in force")
+}
+
+/// Sockets of the kernel (NFS, WireGuard) have no user, so a rule about users does not meet them.
+fn rules() -> String {
+    let migration = ports::MIGRATION;
+    format!(
+        "table inet brant\n\
+         delete table inet brant\n\
+         table inet brant {{\n\
+         \tchain from-here {{\n\
+         \t\ttype filter hook output priority filter; policy accept;\n\
+         \t\toifname != \"{INTERFACE}\" accept\n\
+         \t\tmeta l4proto ipv6-icmp accept\n\
+         \t\ttcp dport {SSH} accept\n\
+         \t\tct state established,related accept\n\
+         \t\tmeta skuid > 0 reject with icmpx admin-prohibited\n\
+         \t}}\n\
+         \tchain to-here {{\n\
+         \t\ttype filter hook input priority filter; policy accept;\n\
+         \t\tiifname \"lo\" accept\n\
+         \t\tiifname != \"{INTERFACE}\" tcp dport {{ {NFS}, {migration} }} drop\n\
+         \t\tiifname != \"{INTERFACE}\" accept\n\
+         \t\tmeta l4proto ipv6-icmp accept\n\
+         \t\tct state established,related accept\n\
+         \t\ttcp dport {{ {SSH}, {NFS}, {migration} }} accept\n\
+         \t\treject with icmpx admin-prohibited\n\
+         \t}}\n\
+         }}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn earlier_rules_are_replaced_in_the_same_step() {
+        let rules = rules();
+        let (before, after) = rules.split_once("delete table inet brant\n").unwrap();
+        assert_eq!(before, "table inet brant\n");
+        assert!(after.starts_with("table inet brant {\n"));
+        assert_eq!(rules.matches('{').count(), rules.matches('}').count());
+    }
+
+    #[test]
+    fn the_daemons_ports_are_named_on_both_sides_of_the_interface() {
+        assert_eq!(rules().matches(&ports::MIGRATION.to_string()).count(), 2);
+        assert!(rules().contains("meta skuid > 0 reject"));
+    }
+}
