@@ -16,7 +16,7 @@ struct Part {
 const BRANT_IMAGE: &str = "target/release/brant-image";
 
 /// All parts, in their order: each needs only what those before it have made.
-const PARTS: [Part; 13] = [
+const PARTS: [Part; 17] = [
     Part { name: "every-change", command: &["ci/test"] },
     Part { name: "boots", command: &[BRANT_IMAGE, "boots"] },
     Part { name: "transparency", command: &[BRANT_IMAGE, "prove", "ci/workloads/transparency.toml"] },
@@ -79,6 +79,20 @@ const PARTS: [Part; 13] = [
             "target/brant-standard.iso",
         ],
     },
+    Part { name: "desktop-image", command: &[BRANT_IMAGE, "build", "--profile", "desktop"] },
+    Part {
+        name: "boots-desktop",
+        command: &[
+            BRANT_IMAGE,
+            "boots",
+            "--iso",
+            "target/brant-desktop.iso",
+            "--only",
+            "menu-bios,menu-uefi,cd-bios,usb-uefi-secure-boot",
+        ],
+    },
+    Part { name: "reproducible", command: &["ci/reproducible"] },
+    Part { name: "mishaps", command: &["ci/mishaps"] },
     Part { name: "fuzz", command: &["fuzz/run", "600"] },
     Part { name: "corpus-image", command: &[BRANT_IMAGE, "build", "--profile", "corpus"] },
     Part {
@@ -103,7 +117,8 @@ const PARTS: [Part; 13] = [
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Only these parts: every-change, boots, transparency, faults, processors-with-more, processors-with-less,
-    /// transparency-uefi, standard-image, boots-standard, transparency-systemd, fuzz, corpus-image, corpus.
+    /// transparency-uefi, standard-image, boots-standard, transparency-systemd, desktop-image, boots-desktop,
+    /// reproducible, mishaps, fuzz, corpus-image, corpus.
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<String>,
 }

@@ -14,6 +14,9 @@ use std::time::Instant;
 
 const BRANT_IMAGE: &str = "target/release/brant-image";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// Packages that every image takes its boot loaders from.
+const BOOT_LOADERS: [&str; 5] =
+    ["isolinux", "pxelinux", "syslinux-common", "grub-efi-amd64-signed", "shim-signed"];
 /// What is changed for a rebuild: a file that comes with every image, and a program of a node.
 const OVERLAY: &str = "overlay/common/etc/brant-bench";
 const PROGRAM: &str = "crates/cli/src/main.rs";
@@ -93,7 +96,7 @@ impl Bench {
         Ok(Built { seconds, mirror: mirror.context("no Debian mirror has answered")?.to_owned() })
     }
 
-    /// The same packages and the same compression, and nothing else.
+    /// The same packages, kernel and boot loaders included, and the same compression, and nothing else.
     fn tools_alone(&self, mirror: &str) -> Result<f64> {
         let said =
             Self::image(&["profile", "show", &self.profile]).output().context("reading the profile")?;
@@ -105,6 +108,9 @@ impl Bench {
             list.filter_map(toml::Value::as_str).collect()
         };
         let suite = debian.get("suite").and_then(toml::Value::as_str).context("the profile has no suite")?;
+        let kernel = profile.get("kernel").and_then(|kernel| kernel.get("package")?.as_str());
+        let packages: Vec<&str> =
+            words("packages").into_iter().chain(kernel).chain(BOOT_LOADERS.iter().copied()).collect();
         let level = profile.get("image").and_then(|image| image.get("compression")?.as_integer());
         let folder = root().join("target/bench-alone");
         let _left_by_an_earlier_run = fs::remove_dir_all(&folder);
@@ -114,7 +120,7 @@ impl Bench {
         Tool::new("mmdebstrap")
             .args(["--mode=root", "--variant=minbase", "--format=tar", "--architectures=amd64"])
             .args(["--aptopt=APT::Install-Recommends \"false\"", "--aptopt=Acquire::Languages \"none\""])
-            .args([format!("--include={}", words("packages").join(",")), suite.to_owned()])
+            .args([format!("--include={}", packages.join(",")), suite.to_owned()])
             .arg(&tar)
             .arg(format!("deb [signed-by={KEYRING}] {mirror} {suite} {}", words("components").join(" ")))
             .run()
@@ -211,7 +217,13 @@ impl Change {
         let before = fs::read_to_string(path).ok();
         let since = std::time::SystemTime::UNIX_EPOCH.elapsed().context("reading the clock")?.as_nanos();
         let change = Self { path: path.to_owned(), before };
-        let text = format!("{}// {since}\n", change.before.clone().unwrap_or_default());
+        // Of a comment the compiler would make the same program.
+        let line = if path.extension().is_some_and(|extension| extension == "rs") {
+            format!("#[used]\nstatic MEASURED: u128 = {since};\n")
+        } else {
+            format!("{since}\n")
+        };
+        let text = change.before.clone().unwrap_or_default() + &line;
         fs::write(path, text).with_context(|| format!("changing `{}`", path.display()))?;
         Ok(change)
     }

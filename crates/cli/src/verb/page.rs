@@ -80,9 +80,9 @@ fn document(title: &str, body: &str, every: Option<u64>) -> String {
     )
 }
 
-const STYLE: &str = "body { font-family: sans-serif; margin: 2em; color: #222; background: #fff }\n\
+const STYLE: &str = "body { font-family: sans-serif; font-size: 0.85em; margin: 2em; color: #222; background: #fff }\n\
 table { border-collapse: collapse }\n\
-th, td { padding: 0.3em 1em; text-align: left; border-bottom: 1px solid #ccc }\n\
+th, td { padding: 0.3em 0.7em; white-space: nowrap; text-align: left; border-bottom: 1px solid #ccc }\n\
 th { background: #eef }\n\
 .number { text-align: right }\n";
 
