@@ -2,12 +2,16 @@
 
 use crate::consoles;
 use anyhow::{Context, Result, ensure};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
+/// How long somebody may take to come; a node in a cellar starts without then.
+const PATIENCE: Duration = Duration::from_secs(300);
 /// More than anybody types, bytes.
 const MOST: usize = 512;
 
@@ -21,15 +25,22 @@ struct Blind {
 /// Asks on every console; gives the first line that is typed on one of them, which nobody sees.
 ///
 /// # Errors
-/// There is no console, or all have hung up.
-pub(crate) fn ask(question: &str) -> Result<String> {
+/// There is no console, all have hung up, or nobody has typed anything for some minutes.
+pub(crate) fn ask(question: &str) -> Result<Vec<u8>> {
     let mut open: Vec<Blind> =
         consoles::active().iter().filter_map(|name| Blind::open(name, question)).collect();
+    let deadline = Instant::now() + PATIENCE;
     loop {
         ensure!(!open.is_empty(), "no console can be opened, or all have hung up");
         let mut polled: Vec<PollFd<'_>> =
             open.iter().map(|blind| PollFd::from_borrowed_fd(blind.console.as_fd(), PollFlags::IN)).collect();
-        poll(&mut polled, None).context("waiting for a passphrase")?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        ensure!(!left.is_zero(), "nobody has typed a passphrase within {} minutes", PATIENCE.as_secs() / 60);
+        let left = Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(0) + 1, tv_nsec: 0 };
+        match poll(&mut polled, Some(&left)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno).context("waiting for a passphrase"),
+        }
         drop(polled);
         let mut at = 0;
         while at < open.len() {
@@ -65,7 +76,7 @@ impl Blind {
     }
 
     /// The line, once all of it is there.
-    fn line(&mut self) -> std::io::Result<Option<String>> {
+    fn line(&mut self) -> std::io::Result<Option<Vec<u8>>> {
         let mut piece = [0; MOST];
         match self.console.read(&mut piece) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
@@ -77,7 +88,7 @@ impl Blind {
             self.typed.clear();
         }
         let Some(end) = self.typed.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
-        Ok(Some(String::from_utf8_lossy(&self.typed[..end]).into_owned()))
+        Ok(Some(self.typed[..end].to_vec()))
     }
 }
 

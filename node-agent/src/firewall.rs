@@ -32,7 +32,8 @@ pub(crate) fn raise() -> Result<()> {
     running.wait().context("putting the rules of the overlay in force")
 }
 
-/// Sockets of the kernel (NFS, WireGuard) have no user, so a rule about users does not meet them.
+/// The kernel's own sockets (NFS, WireGuard) are root's or nobody's, so a rule about users does not meet them. What a node
+/// says to its own address on the overlay goes by the loopback.
 fn rules() -> String {
     let migration = ports::MIGRATION;
     format!(
@@ -41,6 +42,7 @@ fn rules() -> String {
          table inet brant {{\n\
          \tchain from-here {{\n\
          \t\ttype filter hook output priority filter; policy accept;\n\
+         \t\toifname \"lo\" tcp dport {{ {NFS}, {migration} }} meta skuid > 0 reject\n\
          \t\toifname != \"{INTERFACE}\" accept\n\
          \t\tmeta l4proto ipv6-icmp accept\n\
          \t\ttcp dport {SSH} accept\n\
@@ -76,7 +78,7 @@ mod tests {
 
     #[test]
     fn the_daemons_ports_are_named_on_both_sides_of_the_interface() {
-        assert_eq!(rules().matches(&ports::MIGRATION.to_string()).count(), 2);
-        assert!(rules().contains("meta skuid > 0 reject"));
+        assert_eq!(rules().matches(&ports::MIGRATION.to_string()).count(), 3);
+        assert_eq!(rules().matches("meta skuid > 0 reject").count(), 2);
     }
 }

@@ -50,7 +50,8 @@ fn export_root(overlay: Ipv6Addr) -> Result<()> {
     }
     let segments = overlay.segments();
     let network = Ipv6Addr::new(segments[0], segments[1], segments[2], segments[3], 0, 0, 0, 0);
-    // `async`: the root is in memory, so a server that dies loses it with or without a promise to the contrary.
+    // `async`: the root is mostly in memory, so a server that dies loses it with or without a promise to the contrary. On a
+    // stick that keeps what is written, the last seconds before a power cut may be missing.
     let line = format!("/ {network}/64(rw,async,no_root_squash,no_subtree_check,fsid=0,sec=sys)\n");
     std::fs::create_dir_all("/etc/exports.d").context("making `/etc/exports.d`")?;
     std::fs::write("/etc/exports.d/brant.exports", line).context("writing the export")?;

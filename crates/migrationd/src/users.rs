@@ -81,7 +81,7 @@ fn answer(daemon: &Daemon, uid: u32, request: UserRequest) -> UserAnswer {
         },
         UserRequest::Migrate { pid, node } => match owned(uid, pid) {
             Err(answer) => answer,
-            Ok(()) => migrate(daemon, pid, &node),
+            Ok(()) => migrate(daemon, uid, pid, &node),
         },
     }
 }
@@ -100,7 +100,7 @@ fn could_move(daemon: &Daemon, pid: i32) -> Result<Migratable, Obstacle> {
 }
 
 /// Moves it; what the balancer is just moving is moved on when it has arrived.
-fn migrate(daemon: &Daemon, pid: i32, node: &str) -> UserAnswer {
+fn migrate(daemon: &Daemon, uid: u32, pid: i32, node: &str) -> UserAnswer {
     let deadline = Instant::now() + SETTLING;
     loop {
         match attempt(daemon, pid, node) {
@@ -109,6 +109,10 @@ fn migrate(daemon: &Daemon, pid: i32, node: &str) -> UserAnswer {
                 return UserAnswer::Stayed(stayed.for_owner());
             }
             Attempt::Unsettled(_) => std::thread::sleep(AGAIN),
+        }
+        // The number may be somebody else's by now.
+        if let Err(answer) = owned(uid, pid) {
+            return answer;
         }
     }
 }

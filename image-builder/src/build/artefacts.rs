@@ -1,6 +1,7 @@
 //! What a profile wants made from its ISO besides: the image of a stick, the files for the network.
 
 use super::args::Plan;
+use crate::failure::{Advice, Kind};
 use crate::host::HostTool;
 use crate::profile::Artefact;
 use crate::progress::Progress;
@@ -16,11 +17,11 @@ pub(super) fn tools(plan: &Plan) -> &'static [HostTool] {
     if plan.profile.image.artefacts.contains(&Artefact::Usb) { &usb::BIOS_TOOLS } else { &[] }
 }
 
-/// Makes those that are not there, or are older than the ISO; gives where they all are.
+/// Makes those that are not there, or are older than the ISO, or all of them where it is new; gives where they are.
 ///
 /// # Errors
 /// One cannot be made; what was there under its name is as it was.
-pub(super) fn make(plan: &Plan, iso: &Path, progress: &Progress) -> anyhow::Result<Vec<PathBuf>> {
+pub(super) fn make(plan: &Plan, iso: &Path, new: bool, progress: &Progress) -> anyhow::Result<Vec<PathBuf>> {
     let mut made = Vec::new();
     for artefact in &plan.profile.image.artefacts {
         let (what, place) = match artefact {
@@ -28,7 +29,11 @@ pub(super) fn make(plan: &Plan, iso: &Path, progress: &Progress) -> anyhow::Resu
             Artefact::Usb => ("making the image of a stick", iso.with_extension("img")),
             Artefact::Netboot => ("making the files for the network", iso.with_extension("netboot")),
         };
-        if !is_newer(&place, iso) {
+        if place == iso {
+            let what = format!("{what}: `{}` is the ISO", iso.display());
+            return Err(Advice::new(Kind::Output, what).hint("name an ISO with `--output`").error());
+        }
+        if new || !is_newer(&place, iso) {
             let stage = progress.stage(what);
             match artefact {
                 Artefact::Iso => {}

@@ -91,7 +91,7 @@ pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<()> {
         inputs.made_already(&plan.output).filter(|_| !args.rebuild && !args.lock && !args.locked)
     {
         progress.say("nothing has changed since this image was made (`--rebuild` makes it anew)");
-        return announce(&plan, &image, &progress);
+        return announce(&plan, &image, false, &progress);
     }
     let mut root = root(&plan, &base, &programs, &bench, &progress)?;
     let packages = Packages::read(&root.extra("packages.tsv"))?;
@@ -130,8 +130,7 @@ pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<()> {
         progress.say(&format!("its packages are written down in `{}`", plan.lock.display()));
     }
     stage.done("");
-    drop(bench);
-    announce(&plan, &published, &progress)
+    announce(&plan, &published, true, &progress)
 }
 
 /// Builds what `build` does when nothing is said, in a process of its own if this one is not root: what follows the
@@ -143,6 +142,7 @@ pub(crate) fn run_apart() -> anyhow::Result<()> {
     if Privilege::of_this_process() != Privilege::None {
         return run(&BuildArgs { install_host_tools: true, ..BuildArgs::default() });
     }
+    needs::check(&BuildArgs::default().resolve()?, false, &Progress::new())?;
     let child = privilege::inside(["build"])?.own_group().stdout(Stdio::inherit()).stderr(Stdio::inherit());
     let running = child.spawn()?;
     let _told = Registered::told(running.id());
@@ -230,8 +230,8 @@ pub(crate) fn megabytes(bytes: u64) -> String {
 }
 
 /// Makes what else is wanted, and says where everything is; the ISO comes last.
-fn announce(plan: &Plan, image: &Published, progress: &Progress) -> anyhow::Result<()> {
-    let others = artefacts::make(plan, &image.path, progress)?;
+fn announce(plan: &Plan, image: &Published, new: bool, progress: &Progress) -> anyhow::Result<()> {
+    let others = artefacts::make(plan, &image.path, new, progress)?;
     let size = megabytes(image.size);
     let mut out = std::io::stdout().lock();
     for other in others {

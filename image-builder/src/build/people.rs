@@ -146,9 +146,12 @@ impl OpenRoot {
         outcome.with_context(running)
     }
 
+    /// A program of the root, run in it, with this host's devices; they are gone with the job's namespace.
     fn inside(&self, program: &str, environment: &[String]) -> Job {
-        Job::new("env")
-            .args(["-i", &format!("PATH={SEARCH_PATH}"), "HOME=/root", "LC_ALL=C.UTF-8"])
+        Job::new("sh")
+            .args(["-c", "mount --rbind /dev \"$0/dev\" 2>/dev/null; exec env -i \"$@\""])
+            .arg(&self.path)
+            .args([&format!("PATH={SEARCH_PATH}"), "HOME=/root", "LC_ALL=C.UTF-8"])
             .args(environment)
             .arg("chroot")
             .arg(&self.path)

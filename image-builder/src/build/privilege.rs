@@ -81,7 +81,9 @@ pub(crate) fn inside(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> 
         return Err(anyhow::Error::new(obstacle).context(advice));
     }
     let program = std::env::current_exe().context("looking up this program")?;
-    Ok(Tool::new("unshare").args(NAMESPACE).arg(program).args(arguments).env(INSIDE, user))
+    let tool = Tool::new("unshare").args(NAMESPACE).arg(program).args(arguments).env(INSIDE, user);
+    // Whoever may have become this user by `sudo` has another number in there.
+    Ok(tool.env("SUDO_UID", ""))
 }
 
 /// Begins this program anew in a namespace, as it was called.
@@ -119,12 +121,24 @@ impl Obstacle {
     fn remedy(&self) -> Option<String> {
         match self {
             Self::NoHelpers(_) => Some("sudo apt-get install uidmap".to_owned()),
-            Self::NoNumbers { user, .. } => Some(format!(
-                "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}    (numbers that nobody else has)"
-            )),
+            Self::NoNumbers { user, .. } => {
+                let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+                let first = free_numbers(&(read("/etc/subuid") + &read("/etc/subgid")));
+                let range = format!("{first}-{}", first + 65_535);
+                Some(format!("sudo usermod --add-subuids {range} --add-subgids {range} {user}"))
+            }
             Self::Refused(_) => None,
         }
     }
+}
+
+/// The first number behind all that somebody has.
+fn free_numbers(text: &str) -> u64 {
+    let ends = text.lines().filter_map(|line| {
+        let mut fields = line.split(':').skip(1).map(str::parse::<u64>);
+        Some(fields.next()?.ok()? + fields.next()?.ok()?)
+    });
+    ends.max().unwrap_or(0).max(100_000)
 }
 
 /// The command line of this process.
@@ -146,6 +160,7 @@ mod tests {
         assert!(has_numbers(text, "bob", 1001));
         assert!(!has_numbers(text, "few", 1002));
         assert!(!has_numbers(text, "eve", 1003));
+        assert_eq!((free_numbers(text), free_numbers("")), (301_000, 100_000));
     }
 
     #[test]

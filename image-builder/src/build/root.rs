@@ -37,8 +37,8 @@ const LEFT_BEHIND: [&str; 17] = [
 ];
 
 /// Folders that are emptied.
-const EMPTIED: [&str; 7] =
-    ["boot", "run", "tmp", "var/cache/apt", "var/cache/man", "var/lib/apt/lists", "var/log"];
+const EMPTIED: [&str; 8] =
+    ["boot", "dev", "run", "tmp", "var/cache/apt", "var/cache/man", "var/lib/apt/lists", "var/log"];
 
 /// Keys that a package has made on installation; each node makes its own.
 const HOST_KEYS: (&str, &str) = ("etc/ssh", "ssh_host_");

@@ -1,11 +1,11 @@
 //! What `inspect` and `diff` can open: an ISO, the image of a stick, the files for booting over the network.
 
-use super::{Manifest, PLACE, is_menu, what_counts};
+use super::{MOST_PACKED, Manifest, PLACE, is_menu, what_counts};
 use crate::build::{hex, measure_file};
 use crate::iso9660::Image;
-use crate::netboot;
 use crate::site::Own;
-use anyhow::{Context as _, Result, bail};
+use crate::{netboot, usb};
+use anyhow::{Context as _, Result, bail, ensure};
 use brant_types::site::{STICK, Site, Stick};
 use fatfs::{FileSystem, FsOptions, ReadWriteSeek};
 use gpt::GptConfig;
@@ -21,6 +21,12 @@ use std::path::{Path, PathBuf};
 const VOLUME: u64 = 16 * 2048;
 /// The largest file of an image that is read whole.
 const MOST: u64 = 4 << 30;
+/// The same for the settings of a stick.
+const MOST_SETTINGS: u64 = 1 << 20;
+/// What is read on the way to a file, at most.
+const FOR_TABLES: u64 = 256 << 20;
+/// Where a GPT says how long an entry is (UEFI specification, table 5.5).
+const GPT_ENTRY_LENGTH: u64 = 512 + 84;
 
 /// One of them, opened.
 pub(super) enum Artefact {
@@ -81,7 +87,7 @@ impl Artefact {
 
     /// The manifest that it carries.
     pub(super) fn manifest(&self) -> Result<Manifest> {
-        Manifest::unpack(&self.read(PLACE)?)
+        Manifest::unpack(&self.read(PLACE, MOST_PACKED)?)
     }
 
     /// What belongs to its site.
@@ -89,46 +95,44 @@ impl Artefact {
         match self {
             Self::Iso(file) | Self::Tree(_, file) => Ok(Own::find(file)?.site().clone()),
             Self::Stick(fat) => {
-                let text = String::from_utf8(fat.read(STICK)?).context("reading the settings")?;
                 let mut site = Site::default();
-                Stick::parse(&text).with_context(|| format!("understanding `{STICK}`"))?.lay_over(&mut site);
+                fat.settings()?.lay_over(&mut site);
                 Ok(site)
             }
         }
     }
 
-    /// Arguments that were added to the menu of an ISO.
+    /// Arguments that were added: to the menu of an ISO, to the settings of a stick.
     pub(super) fn arguments(&self) -> Result<Vec<String>> {
         match self {
             Self::Iso(file) | Self::Tree(_, file) => Ok(Own::find(file)?.arguments()),
-            Self::Stick(_) => Ok(Vec::new()),
+            Self::Stick(fat) => Ok(fat.settings()?.kernel_arguments),
         }
     }
 
-    fn read(&self, path: &str) -> Result<Vec<u8>> {
+    fn read(&self, path: &str, most: u64) -> Result<Vec<u8>> {
         match self {
             Self::Iso(file) | Self::Tree(_, file) => {
                 let image = Image::open(file)?;
-                image.read(image.find(path)?, MOST)
+                image.read(image.find(path)?, most)
             }
-            Self::Stick(fat) => fat.read(path.trim_start_matches('/')),
+            Self::Stick(fat) => fat.read(path.trim_start_matches('/'), most),
         }
     }
 
     /// Names of files that are not what they were, and how many were looked at.
     pub(super) fn damaged(&self, manifest: &Manifest) -> Result<(Vec<String>, usize)> {
-        if let Self::Tree(folder, _) = self {
-            return damaged_in(folder);
-        }
-        let mut damaged = Vec::new();
-        let mut count = 0;
+        let (mut damaged, mut count) = match self {
+            Self::Tree(folder, _) => damaged_in(folder)?,
+            Self::Iso(_) | Self::Stick(_) => (Vec::new(), 0),
+        };
         for entry in &manifest.medium {
             crate::interrupt::check()?;
-            let found = self.read(&entry.path);
             // Its menus are others, and some files only an ISO needs.
-            if matches!(self, Self::Stick(_)) && (found.is_err() || is_menu(&entry.path)) {
+            if matches!(self, Self::Stick(_)) && (usb::is_left_out(&entry.path) || is_menu(&entry.path)) {
                 continue;
             }
+            let found = self.read(&entry.path, MOST);
             count += 1;
             let counted = found.ok().and_then(|bytes| what_counts(&entry.path, bytes));
             if counted.is_none_or(|bytes| hex(&Sha256::digest(&bytes)) != entry.sha256) {
@@ -144,9 +148,11 @@ fn damaged_in(folder: &Path) -> Result<(Vec<String>, usize)> {
     let sums = folder.join(netboot::SUMS);
     let text = fs::read_to_string(&sums).with_context(|| format!("reading `{}`", sums.display()))?;
     let mut damaged = Vec::new();
+    ensure!(!text.is_empty(), "the list of digests is empty");
     for line in text.lines() {
         crate::interrupt::check()?;
         let (sum, name) = line.split_once("  ").context("understanding the list of digests")?;
+        ensure!(!name.contains('/') && name != "..", "`{name}` is not the name of a file of the folder");
         let mut hash = Sha256::new();
         let read = measure_file(&folder.join(name), &mut hash);
         if read.is_err() || hex(&hash.finalize()) != sum {
@@ -164,7 +170,18 @@ pub(super) struct Fat {
 }
 
 impl Fat {
+    fn settings(&self) -> Result<Stick> {
+        let text = String::from_utf8(self.read(STICK, MOST_SETTINGS)?).context("reading the settings")?;
+        Stick::parse(&text).with_context(|| format!("understanding `{STICK}`"))
+    }
+
     fn of(file: &File) -> Option<Self> {
+        // The crate takes other lengths of an entry for a fault of its own.
+        let mut entry = [0; 4];
+        file.read_exact_at(&mut entry, GPT_ENTRY_LENGTH).ok()?;
+        if u32::from_le_bytes(entry) != 128 {
+            return None;
+        }
         let table = GptConfig::new().writable(false).logical_block_size(LogicalBlockSize::Lb512);
         let disk = table.open_from_device(file.try_clone().ok()?).ok()?;
         let ours = |partition: &&gpt::partition::Partition| {
@@ -175,14 +192,16 @@ impl Fat {
         Some(Self { file: file.try_clone().ok()?, start, length: end.checked_sub(start)? })
     }
 
-    fn read(&self, path: &str) -> Result<Vec<u8>> {
+    fn read(&self, path: &str, most: u64) -> Result<Vec<u8>> {
         let file = self.file.try_clone().context("opening it once more")?;
-        let slice = Slice { file, start: self.start, length: self.length, at: 0 };
+        let left = most.saturating_add(FOR_TABLES);
+        let slice = Slice { file, start: self.start, length: self.length, at: 0, left };
         let system = open(slice).context("reading the partition of the stick")?;
         let mut bytes = Vec::new();
         let reading = || format!("reading `{path}` on the stick");
         let file = system.root_dir().open_file(path).with_context(reading)?;
-        file.take(MOST).read_to_end(&mut bytes).with_context(reading)?;
+        file.take(most + 1).read_to_end(&mut bytes).with_context(reading)?;
+        ensure!(bytes.len() as u64 <= most, "`{path}` on the stick is larger than it can be");
         Ok(bytes)
     }
 }
@@ -197,6 +216,8 @@ struct Slice {
     start: u64,
     length: u64,
     at: u64,
+    /// How much may still be read: the tables of a damaged one may lead round in circles.
+    left: u64,
 }
 
 impl Read for Slice {
@@ -205,6 +226,10 @@ impl Read for Slice {
         let most = into.len().min(left);
         let got = self.file.read_at(&mut into[..most], self.start + self.at)?;
         self.at += got as u64;
+        self.left = self.left.checked_sub(got as u64).ok_or(io::ErrorKind::InvalidData)?;
+        if crate::interrupt::received().is_some() {
+            return Err(io::Error::other("told to stop"));
+        }
         Ok(got)
     }
 }
@@ -259,11 +284,15 @@ mod tests {
     fn a_part_of_a_file_ends_where_it_ends() {
         let path = tempfile::NamedTempFile::new().unwrap();
         fs::write(path.path(), "0123456789").unwrap();
-        let mut slice = Slice { file: File::open(path.path()).unwrap(), start: 2, length: 5, at: 0 };
+        let mut slice = Slice { file: File::open(path.path()).unwrap(), start: 2, length: 5, at: 0, left: 9 };
         slice.seek(SeekFrom::End(-3)).unwrap();
         let mut text = String::new();
         slice.read_to_string(&mut text).unwrap();
         assert_eq!(text, "456");
         assert!(slice.seek(SeekFrom::Current(-9)).is_err());
+        slice.seek(SeekFrom::Start(0)).unwrap();
+        assert_eq!(slice.read(&mut [0; 5]).unwrap(), 5);
+        slice.seek(SeekFrom::Start(0)).unwrap();
+        assert!(slice.read(&mut [0; 5]).is_err(), "it has been read more often than there is a reason for");
     }
 }

@@ -26,10 +26,11 @@ pub(crate) struct Profile {
 }
 
 impl Profile {
-    /// What makes an image of this profile what it is; where Debian's packages came from does not.
+    /// What makes an image of this profile what it is; where Debian's packages came from does not, nor what else is made.
     pub(crate) fn identity(&self) -> String {
         let debian = Debian { mirror: None, security_mirror: None, ..self.debian.clone() };
-        format!("{:?}", Self { debian, about: String::new(), ..self.clone() })
+        let image = Image { artefacts: Vec::new(), ..self.image.clone() };
+        format!("{:?}", Self { debian, image, about: String::new(), ..self.clone() })
     }
 
     /// The user whom a console logs in.

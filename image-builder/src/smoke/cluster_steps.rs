@@ -61,8 +61,10 @@ pub(crate) fn users_are_kept_off(run: &mut Run) -> Result<String> {
         );
         Ok(run.home().shell(user, &script)?.trim() == "open")
     };
-    let overlay = other.overlay.to_string();
+    let me = view.nodes.iter().find(|node| node.me).context("finding this node")?;
+    let (overlay, own) = (other.overlay.to_string(), me.overlay.to_string());
     for port in [NFS, ports::MIGRATION] {
+        ensure!(!try_it(USER, &own, port)?, "`{USER}` reaches port {port} of the own node");
         run.patience.wait(AGREEING, || {
             ensure!(try_it(ROOT, &overlay, port)?, "root cannot reach port {port} of {}", other.name);
             Ok(())

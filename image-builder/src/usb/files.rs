@@ -11,6 +11,13 @@ use brant_types::site::{ARGUMENTS_FOLLOW, STICK, Site, Stick};
 const MOST: u64 = 2 << 30;
 /// Only an ISO needs these.
 const LEFT_OUT: [&str; 2] = ["/isolinux", "/boot/grub/grubnetx64.efi"];
+/// Whether a file of the ISO, or its folder, is not on the stick.
+pub(crate) fn is_left_out(path: &str) -> bool {
+    LEFT_OUT
+        .iter()
+        .any(|out| path.strip_prefix(out).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
 /// Where syslinux looks for its menu and its modules.
 const SYSLINUX: &str = "syslinux";
 const README: &str = "\

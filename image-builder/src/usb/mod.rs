@@ -9,6 +9,7 @@ mod disk;
 mod files;
 
 pub(crate) use disk::{BIOS_TOOLS, Persistence, Shape};
+pub(crate) use files::is_left_out;
 
 use crate::failure::{Advice, Kind};
 use crate::iso9660::Image;

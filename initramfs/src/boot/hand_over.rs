@@ -1,7 +1,7 @@
 //! What the booted node finds: the hand-over file, its name, its ids and the kernel's settings.
 
 use super::identity::Identity;
-use super::root::NewRoot;
+use super::root::{LOWER, NewRoot};
 use crate::command_line::CommandLine;
 use crate::net::links;
 use crate::report;
@@ -9,9 +9,13 @@ use anyhow::{Context, Result};
 use brant_types::account::Account;
 use brant_types::boot::{BOOT_FACTS, BootFacts, ImageFacts};
 use brant_types::site::Site;
-use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, fchown};
 use std::path::Path;
+
+/// The kernel draws it at each boot.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Collects the facts of this boot.
 pub(super) fn gather(
@@ -24,7 +28,9 @@ pub(super) fn gather(
     if site.secret.is_none() {
         report::complain("there is no cluster secret for this node, so it cannot join a cluster");
     }
-    admit(root, &image.console_user, &site.ssh_keys)?;
+    if let Err(error) = admit(root, &image.console_user, &site.ssh_keys) {
+        report::complain(&format!("{error:#}"));
+    }
     let seeds = line.seeds.iter().chain(&site.seeds).copied().collect();
     Ok(BootFacts {
         host_name: identity.host_name.clone(),
@@ -45,19 +51,21 @@ pub(super) fn write(root: &NewRoot, facts: &BootFacts) -> Result<()> {
     crate::facts::write(Path::new(BOOT_FACTS), facts)?;
     let etc = root.path().join("etc");
     let name = &facts.host_name;
-    put(&etc.join("hostname"), &format!("{name}\n"))?;
-    put(&etc.join("machine-id"), &format!("{}\n", facts.machine_id))?;
-    put(
+    keep(&etc.join("hostname"), &format!("{name}\n"))?;
+    keep(&etc.join("machine-id"), &format!("{}\n", facts.machine_id))?;
+    keep(
         &etc.join("hosts"),
         &format!(
             "127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost ip6-localhost\nff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n"
         ),
     )?;
-    // Two clients with one id are taken for one that restarted; so the id is there before any NFS mount.
+    // Two clients with one id are taken for one that restarted; so the id is there before any NFS mount, and is this
+    // boot's own: copies of a stick that keeps things have the machine id in common.
     fs::create_dir_all(etc.join("modprobe.d")).context("making `/etc/modprobe.d`")?;
-    put(
+    let boot_id = fs::read_to_string(BOOT_ID).with_context(|| format!("reading `{BOOT_ID}`"))?;
+    keep(
         &etc.join("modprobe.d/brant-nfs.conf"),
-        &format!("options nfs nfs4_unique_id={}\n", facts.machine_id),
+        &format!("options nfs nfs4_unique_id={}\n", boot_id.trim().replace('-', "")),
     )?;
     // The same, and large, on every node, so that a process keeps its PID wherever it moves.
     put(Path::new("/proc/sys/kernel/pid_max"), "4194304")?;
@@ -77,7 +85,17 @@ fn put(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("writing `{}`", path.display()))
 }
 
-/// Lets those in who have these keys.
+/// A file of the root, which a stick may keep: where there is no room, what was there stays.
+fn keep(path: &Path, text: &str) -> Result<()> {
+    if fs::read_to_string(path).is_ok_and(|before| before == text) {
+        return Ok(());
+    }
+    let half = path.with_extension("brant-new");
+    put(&half, text)?;
+    fs::rename(&half, path).with_context(|| format!("writing `{}`", path.display()))
+}
+
+/// Lets those in who have these keys, and those of the image; no others that a stick has kept, so that keys can be taken back.
 fn admit(root: &NewRoot, user: &str, keys: &[String]) -> Result<()> {
     if keys.is_empty() {
         return Ok(());
@@ -87,14 +105,23 @@ fn admit(root: &NewRoot, user: &str, keys: &[String]) -> Result<()> {
     let account = Account::find(&read("etc/passwd")?, &read("etc/group")?, user).with_context(admitting)?;
     let folder = root.path().join(account.home.strip_prefix("/").unwrap_or(&account.home)).join(".ssh");
     let file = folder.join("authorized_keys");
-    fs::create_dir_all(&folder).with_context(admitting)?;
-    let before = fs::read_to_string(&file).unwrap_or_default();
-    fs::write(&file, format!("{before}{}\n", keys.join("\n"))).with_context(admitting)?;
-    for (path, mode) in [(&folder, 0o700), (&file, 0o600)] {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).with_context(admitting)?;
-        chown(path, Some(account.uid), Some(account.gid)).with_context(admitting)?;
+    // The user may have put links there, which nobody with more rights may follow.
+    match fs::symlink_metadata(&folder) {
+        Ok(about) if !about.is_dir() => anyhow::bail!("`{}` is not a folder", folder.display()),
+        Ok(_) => {}
+        Err(_) => fs::create_dir(&folder).with_context(admitting)?,
     }
-    Ok(())
+    let place = account.home.strip_prefix("/").unwrap_or(&account.home).join(".ssh/authorized_keys");
+    let of_the_image = fs::read_to_string(Path::new(LOWER).join(place)).unwrap_or_default();
+    let half = folder.join(".authorized_keys.new");
+    let _left_by_an_earlier_boot = fs::remove_file(&half);
+    let mut options = File::options();
+    let mut new = options.write(true).create_new(true).mode(0o600).open(&half).with_context(admitting)?;
+    new.write_all(format!("{of_the_image}{}\n", keys.join("\n")).as_bytes()).with_context(admitting)?;
+    fchown(&new, Some(account.uid), Some(account.gid)).with_context(admitting)?;
+    fs::rename(&half, &file).with_context(admitting)?;
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).with_context(admitting)?;
+    chown(&folder, Some(account.uid), Some(account.gid)).with_context(admitting)
 }
 
 fn uptime() -> Result<f64> {

@@ -94,7 +94,10 @@ fn on_the_stick(image_id: &str, modules: &mut Modules, uevents: &mut Uevents) ->
     let wanted = Wanted { file: stick_marker(image_id), length: 0, image: None };
     let Some(found) = medium::find_within(&wanted, modules, uevents, PATIENCE)? else { return Ok(None) };
     let path = top_of(&found, &wanted.file)?.join(STICK);
-    let persistence = Persistence::beside(&found)?;
+    let persistence = Persistence::beside(&found).unwrap_or_else(|error| {
+        report::complain(&format!("looking for what the stick keeps: {error:#}"));
+        None
+    });
     drop(found);
     let mut text = String::new();
     let read = File::open(&path).and_then(|file| file.take(MOST).read_to_string(&mut text));

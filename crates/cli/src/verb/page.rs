@@ -34,7 +34,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         };
         // A daemon that is just being started answers next time; until then the page says what is wrong.
-        replace(file, &page.unwrap_or_else(|error| excuse(&format!("{error:#}"), seconds)))?;
+        let page = page.unwrap_or_else(|error| excuse(&format!("{error:#}"), seconds));
+        if let Err(error) = replace(file, &page) {
+            eprintln!("brant: {error:#}");
+        }
         std::thread::sleep(Duration::from_secs(seconds));
     }
 }

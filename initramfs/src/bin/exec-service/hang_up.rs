@@ -23,9 +23,9 @@ pub(crate) fn after_terminal(mut child: Child, group: Option<&Cgroup>) {
     }
     // Their end hangs up what is in the foreground. One that has been reaped is not killed.
     if matches!(child.try_wait(), Ok(None)) {
-        children_of(child.id()).into_iter().for_each(|shell| {
+        for shell in children_of(child.id()).into_iter().filter(|pid| session_of(*pid) == Some(*pid)) {
             let _ended_meanwhile = send(shell, SIGKILL);
-        });
+        }
         let _ended_meanwhile = child.kill();
     }
     finish(child, group);
@@ -58,7 +58,7 @@ fn finish(mut child: Child, group: Option<&Cgroup>) {
     }
 }
 
-/// Where `su` is in between, the shell is among them.
+/// Where `su` is in between, the shell is among them, and leads the session; a shell's jobs do not.
 fn children_of(process: u32) -> Vec<i32> {
     let text = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
     text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()

@@ -1,4 +1,5 @@
-//! The root: a squashfs, from the initramfs, from the medium or from a web server, under an overlay whose upper layer is in memory.
+//! The root: a squashfs, from the initramfs, from the medium or from a web server, under an overlay whose upper layer is in memory, or on
+//! a stick that keeps it.
 
 pub(super) mod carried;
 pub(super) mod medium;
@@ -17,7 +18,7 @@ use brant_types::boot::RootFacts;
 use medium::Wanted;
 pub(super) use persistence::Persistence;
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, mount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::ffi::CString;
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
@@ -26,7 +27,8 @@ use std::path::{Path, PathBuf};
 /// What the builder says of the root.
 const FACTS: &str = "/brant/root.toml";
 const NEW_ROOT: &str = "/newroot";
-const LOWER: &str = "/run/brant/ro";
+/// Where the root is as it is in the image.
+pub(super) const LOWER: &str = "/run/brant/ro";
 const MEMORY: &str = "/run/brant/rw";
 /// The NFS server can only export an overlay that has both; the kernel drops them silently where it cannot keep them.
 const ASSERTED: [&str; 2] = ["index=on", "nfs_export=on"];
@@ -56,14 +58,38 @@ pub(super) fn assemble(
     folder(LOWER, 0o755)?;
     folder(MEMORY, 0o700)?;
     folder(NEW_ROOT, 0o755)?;
-    let device = device(line, modules, uevents)?;
+    let device = device(line, persistence.is_some(), modules, uevents)?;
     mount(&device, LOWER, "squashfs", MountFlags::RDONLY, None).map_err(|errno| {
         // What reads of a checked device fail with.
         let damaged = (errno == Errno::IO).then_some(": the root file system on the medium is damaged");
         let doing = format!("mounting the root file system (squashfs){}", damaged.unwrap_or_default());
         anyhow::Error::from(errno).context(doing)
     })?;
-    mount_changes(persistence)?;
+    if let Some(persistence) = persistence {
+        let kept = persistence.mount_at(MEMORY, LOWER).and_then(|()| lay_over(image_id));
+        match kept {
+            Ok(()) => {
+                report::say("changes are kept on the stick");
+                return Ok(NewRoot(()));
+            }
+            Err(error) => {
+                report::complain(&format!(
+                    "what is written will be gone with the power; using what the stick keeps: {error:#}"
+                ));
+                for target in [NEW_ROOT, MEMORY] {
+                    let _not_mounted = unmount(target, UnmountFlags::DETACH);
+                }
+            }
+        }
+    }
+    mount("tmpfs", MEMORY, "tmpfs", MountFlags::NOSUID.union(MountFlags::NODEV), c"mode=0700")
+        .context("mounting the memory for changes to the root (tmpfs)")?;
+    lay_over(image_id)?;
+    Ok(NewRoot(()))
+}
+
+/// Mounts the root, with what is written to it where the changes are.
+fn lay_over(image_id: &str) -> Result<()> {
     // A root under what another image's has been changed to would be neither: each image has a folder of its own.
     let changes = format!("{MEMORY}/{image_id}");
     folder(&changes, 0o700)?;
@@ -77,25 +103,13 @@ pub(super) fn assemble(
         .context("mounting the root (overlay)")?;
     let mounts = fs::read_to_string("/proc/self/mountinfo").context("reading the mount table")?;
     assert_options(&mounts, NEW_ROOT)?;
-    Ok(NewRoot(()))
-}
-
-/// What is written is in there.
-fn mount_changes(persistence: Option<&Persistence>) -> Result<()> {
-    if let Some(persistence) = persistence {
-        match persistence.mount_at(MEMORY, LOWER) {
-            Ok(()) => return Ok(()),
-            Err(error) => report::complain(&format!(
-                "what is written will be gone with the power; using the stick's persistence: {error:#}"
-            )),
-        }
-    }
-    mount("tmpfs", MEMORY, "tmpfs", MountFlags::NOSUID.union(MountFlags::NODEV), c"mode=0700")
-        .context("mounting the memory for changes to the root (tmpfs)")
+    // Where something is wrong, the kernel mounts it without saying so, and nothing can be written.
+    let probe = Path::new(NEW_ROOT).join(".brant-probe");
+    fs::write(&probe, "").and_then(|()| fs::remove_file(&probe)).context("writing to the root")
 }
 
 /// The block device with the root file system.
-fn device(line: &CommandLine, modules: &mut Modules, uevents: &mut Uevents) -> Result<PathBuf> {
+fn device(line: &CommandLine, keeps: bool, modules: &mut Modules, uevents: &mut Uevents) -> Result<PathBuf> {
     let facts = fs::read_to_string(FACTS).with_context(|| format!("reading `{FACTS}` in the initramfs"))?;
     let facts = toml::from_str(&facts).with_context(|| format!("reading `{FACTS}` in the initramfs"))?;
     let as_device = |file: &File| {
@@ -111,7 +125,7 @@ fn device(line: &CommandLine, modules: &mut Modules, uevents: &mut Uevents) -> R
             let length = verity.file_length();
             let file = match line.server {
                 Some(server) => web::fetch(server, length, modules)?,
-                None => on_medium(file, length, line, modules, uevents)?,
+                None => on_medium((file, length), line, keeps, modules, uevents)?,
             };
             let device = as_device(&file)?;
             verity::open(&keep(device), &verity, modules)
@@ -120,14 +134,18 @@ fn device(line: &CommandLine, modules: &mut Modules, uevents: &mut Uevents) -> R
 }
 
 fn on_medium(
-    file: String,
-    length: u64,
+    (file, length): (String, u64),
     line: &CommandLine,
+    keeps: bool,
     modules: &mut Modules,
     uevents: &mut Uevents,
 ) -> Result<File> {
     let wanted = Wanted { file, length, image: line.image_file.clone() };
     let file = medium::find(&wanted, modules, uevents)?;
+    if line.to_memory && keeps {
+        report::complain("not copied to memory: the stick keeps what is written, and has to stay in");
+        return Ok(file);
+    }
     if line.to_memory { memory::copy(file, length) } else { Ok(file) }
 }
 

@@ -6,29 +6,29 @@
 //! ```
 //! The programs for that are the root's own, which is not writable yet: they run in it as it is in the image.
 
-use crate::passphrase;
+mod encrypted;
+
 use crate::report;
-use anyhow::{Context, Result, bail, ensure};
-use brant_sys::child::Tool;
+use anyhow::{Context, Result, ensure};
+use brant_sys::child::{ChildError, Tool};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 /// What is told `chroot`.
 const BUSYBOX: &str = "/bin/busybox";
-/// What the opened partition is called.
-const MAPPED: &str = "brant-persistence";
 /// A partition that ends nearer to the disk's end than this has grown already, sectors.
 const AT_THE_END: u64 = 8192;
-/// How often a passphrase may be wrong.
-const TRIES: u32 = 3;
-/// What encryption takes, as modules.
-const MODULES: [&str; 2] = ["dm-crypt", "xts"];
-/// What makes it faster, where the processor can do that.
-const FASTER: [&str; 2] = ["aesni-intel", "algif_skcipher"];
+/// The least that is worth it, sectors.
+const LEAST: u64 = 64 << 11;
+/// What a node needs to start, bytes and files.
+const ROOM: u64 = 8 << 20;
+const FILES: u64 = 64;
+/// How much of a partition is looked at before it is taken for new.
+const BLANK: usize = 1 << 20;
 
 /// The partition of a stick that keeps what is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,39 +75,44 @@ impl Persistence {
     /// Makes it ready and mounts it there; `lower` is the root without what is kept.
     pub(super) fn mount_at(&self, target: &str, lower: &str) -> Result<()> {
         let programs = Programs::of(lower)?;
-        self.grow(&programs).context("making it as large as the stick allows")?;
-        let mut device = PathBuf::from(format!("/dev/{}", self.partition));
-        if self.encrypted {
-            device = open_encrypted(&device, &programs)?;
+        if let Err(error) = self.grow(&programs) {
+            report::complain(&format!("making what keeps changes as large as the stick: {error:#}"));
         }
-        if !has(&device, 1080, &[0x53, 0xef])? {
-            report::say("making a file system on the stick for what is to be kept");
-            let options = ["-q", "-m", "1", "-L", "brant", "-E", "lazy_itable_init=1"];
-            programs.tool("mkfs.ext4").args(options).arg(&device).run().context("making a file system")?;
-        } else if let Err(error) = programs.tool("e2fsck").arg("-p").arg(&device).run() {
-            // Status 1 says that it has mended something.
-            report::complain(&format!("checking what is kept: {error}"));
-        }
+        let sectors = self.number(&format!("{}/size", self.partition))?;
+        ensure!(sectors >= LEAST, "there are only {} MB for it on the stick", sectors / 2000);
+        let partition = PathBuf::from(format!("/dev/{}", self.partition));
+        let device = if self.encrypted {
+            encrypted::open(&partition, &programs)?
+        } else {
+            let blank = is_blank(&partition)?;
+            ready(&partition, blank, &programs)?;
+            partition
+        };
         // The kernel asks for the sums by itself, but of a program that is not here yet.
         programs.load("crc32c_generic")?;
         programs.load("ext4")?;
-        mount(&device, target, "ext4", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOATIME, c"")
-            .context("mounting it (ext4)")?;
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOATIME;
+        mount(&device, target, "ext4", flags, c"errors=remount-ro").context("mounting it (ext4)")?;
         fs::set_permissions(target, fs::Permissions::from_mode(0o700)).context("closing it to others")?;
-        report::say("changes are kept on the stick");
+        let room = rustix::fs::statvfs(target).context("looking how full it is")?;
+        ensure!(
+            room.f_bfree * room.f_frsize >= ROOM && room.f_ffree >= FILES,
+            "it is full; `brant.persistence=off` starts without it, to make room"
+        );
         Ok(())
+    }
+
+    fn number(&self, name: &str) -> Result<u64> {
+        let path = format!("/sys/class/block/{name}");
+        let text = fs::read_to_string(&path).with_context(|| format!("reading `{path}`"))?;
+        text.trim().parse().with_context(|| format!("reading `{path}`"))
     }
 
     /// The partition of an image that was written to a larger stick ends where the image did.
     fn grow(&self, programs: &Programs) -> Result<()> {
-        let number = |name: &str| -> Result<u64> {
-            let path = format!("/sys/class/block/{name}");
-            let text = fs::read_to_string(&path).with_context(|| format!("reading `{path}`"))?;
-            text.trim().parse().with_context(|| format!("reading `{path}`"))
-        };
-        let all = number(&format!("{}/size", self.disk))?;
-        let end =
-            number(&format!("{}/start", self.partition))? + number(&format!("{}/size", self.partition))?;
+        let all = self.number(&format!("{}/size", self.disk))?;
+        let part = |what: &str| self.number(&format!("{}/{what}", self.partition));
+        let end = part("start")? + part("size")?;
         if end + AT_THE_END >= all {
             return Ok(());
         }
@@ -125,69 +130,30 @@ impl Persistence {
     }
 }
 
-/// Opens it with a passphrase, or makes it with a new one; gives what is inside.
-fn open_encrypted(device: &Path, programs: &Programs) -> Result<PathBuf> {
-    for module in MODULES {
-        programs.load(module)?;
+/// Makes a file system on what is new, and checks one that is there. What is neither is left alone: it may be somebody's
+/// files with a damaged beginning.
+fn ready(device: &Path, new: bool, programs: &Programs) -> Result<()> {
+    if new {
+        report::say("making a file system on the stick for what is to be kept");
+        let options = ["-q", "-m", "1", "-L", "brant", "-e", "remount-ro", "-E", "lazy_itable_init=1"];
+        let made = programs.tool("mkfs.ext4").args(options).arg(device).run();
+        return made.context("making a file system");
     }
-    for module in FASTER {
-        let _not_for_this_processor = programs.load(module);
-    }
-    if !has(device, 0, b"LUKS\xba\xbe")? {
-        let passphrase = new_passphrase()?;
-        report::say("encrypting the partition for what is to be kept");
-        let format = programs.tool("cryptsetup").args(["luksFormat", "--batch-mode", "--type", "luks2"]);
-        with_input(format.args(["--key-file", "-"]).arg(device), &passphrase).context("encrypting it")?;
-        open(device, &passphrase, programs)?;
-        return Ok(Path::new("/dev/mapper").join(MAPPED));
-    }
-    for _ in 0..TRIES {
-        let asked = "\nPassphrase of this stick (only Enter goes on without what it keeps): ";
-        let passphrase = passphrase::ask(asked)?;
-        ensure!(!passphrase.is_empty(), "nobody has given the passphrase");
-        match open(device, &passphrase, programs) {
-            Ok(()) => return Ok(Path::new("/dev/mapper").join(MAPPED)),
-            Err(error) => report::complain(&format!("{error:#}")),
+    match programs.tool("e2fsck").arg("-p").arg(device).run() {
+        Err(ChildError::Failed { status: Some(1..=2), .. }) => {
+            report::say("what is kept was not whole, and has been mended");
+            Ok(())
         }
-    }
-    bail!("the passphrase was wrong {TRIES} times")
-}
-
-fn new_passphrase() -> Result<String> {
-    loop {
-        let first = passphrase::ask(
-            "\nThis stick will keep what is written on this PC, encrypted.\nA new passphrase for it (only Enter goes on without): ",
-        )?;
-        ensure!(!first.is_empty(), "nobody has given a passphrase");
-        if passphrase::ask("\nThe same once more: ")? == first {
-            return Ok(first);
-        }
-        report::complain("the two were not the same");
+        other => other.context("checking what is kept; it is left as it is (`e2fsck` may mend it)"),
     }
 }
 
-fn open(device: &Path, passphrase: &str, programs: &Programs) -> Result<()> {
-    let open = programs.tool("cryptsetup").args(["open", "--key-file", "-"]).arg(device).arg(MAPPED);
-    with_input(open, passphrase).context("opening it with this passphrase")
-}
-
-/// A passphrase is on no command line and in no file.
-fn with_input(tool: Tool, input: &str) -> Result<()> {
-    let mut running = tool.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    if let Some(mut pipe) = running.child.stdin.take() {
-        pipe.write_all(input.as_bytes()).context("giving the passphrase")?;
-    }
-    Ok(running.wait()?)
-}
-
-/// Whether these bytes are there on the device.
-fn has(device: &Path, at: u64, bytes: &[u8]) -> Result<bool> {
+/// Whether nothing was ever written there: the builder leaves the whole partition so.
+fn is_blank(device: &Path) -> Result<bool> {
     let reading = || format!("reading `{}`", device.display());
-    let mut file = File::open(device).with_context(reading)?;
-    file.seek(SeekFrom::Start(at)).with_context(reading)?;
-    let mut found = vec![0; bytes.len()];
-    file.read_exact(&mut found).with_context(reading)?;
-    Ok(found == bytes)
+    let mut found = vec![1; BLANK];
+    File::open(device).and_then(|mut file| file.read_exact(&mut found)).with_context(reading)?;
+    Ok(found.iter().all(|byte| *byte == 0))
 }
 
 /// The root's programs, run in the root as it is in the image; its mounts go when this is dropped.
@@ -261,11 +227,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_a_device_is_told_by_its_bytes() {
+    fn only_what_nobody_has_written_to_is_blank() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), [vec![0; 1080], vec![0x53, 0xef], vec![0; 100]].concat()).unwrap();
-        assert!(has(file.path(), 1080, &[0x53, 0xef]).unwrap());
-        assert!(!has(file.path(), 0, b"LUKS\xba\xbe").unwrap());
-        assert!(has(file.path(), 5000, b"x").is_err());
+        fs::write(file.path(), vec![0; BLANK + 7]).unwrap();
+        assert!(is_blank(file.path()).unwrap());
+        let mut bytes = vec![0; BLANK];
+        bytes[BLANK - 1] = 1;
+        fs::write(file.path(), bytes).unwrap();
+        assert!(!is_blank(file.path()).unwrap());
+        fs::write(file.path(), vec![0; BLANK - 1]).unwrap();
+        assert!(is_blank(file.path()).is_err());
     }
 }
