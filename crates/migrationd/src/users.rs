@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const MOST_ASKED: u64 = 4096;
 /// How long a process that is just being moved may take to arrive.
 const SETTLING: Duration = Duration::from_secs(30);
+/// What a program that was just started may take until it is at work.
+const STARTING: Duration = Duration::from_secs(2);
 /// How often it is looked whether it has.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -99,7 +101,7 @@ fn could_move(daemon: &Daemon, pid: i32) -> Result<Migratable, Obstacle> {
     if view.nodes.iter().any(takes) { Ok(migratable) } else { Err(Obstacle::NoNode) }
 }
 
-/// Moves it; what the balancer is just moving is moved on when it has arrived.
+/// Moves it; what the balancer is just moving is moved on when it has arrived, and what passes is waited for.
 fn migrate(daemon: &Daemon, uid: u32, pid: i32, node: &str) -> UserAnswer {
     let deadline = Instant::now() + SETTLING;
     loop {
@@ -144,9 +146,7 @@ fn attempt(daemon: &Daemon, pid: i32, node: &str) -> Attempt {
     }
     Attempt::Over(match move_away(daemon, pid, to, MovedBy::Hand).recv() {
         Ok(Ok(record)) => UserAnswer::Moved(record),
-        Ok(Err(stayed @ (Stayed::Busy(_) | Stayed::Obstacle(Obstacle::Away(_))))) => {
-            return Attempt::Unsettled(stayed);
-        }
+        Ok(Err(stayed)) if passes(&stayed) => return Attempt::Unsettled(stayed),
         Ok(Err(stayed)) => UserAnswer::Stayed(stayed.for_owner()),
         Err(_) => denied(
             "daemon",
@@ -154,6 +154,18 @@ fn attempt(daemon: &Daemon, pid: i32, node: &str) -> Attempt {
             Some(format!("look at {}", crate::system::own_log())),
         ),
     })
+}
+
+/// Whether the next moment may be another: it is just being moved, or a program that it has just started is not over its
+/// first steps, as most read a file of `/proc` then.
+fn passes(stayed: &Stayed) -> bool {
+    match stayed {
+        Stayed::Busy(_) | Stayed::Obstacle(Obstacle::Away(_)) => true,
+        Stayed::Obstacle(Obstacle::Descendant { pid, .. }) => {
+            inspect::summary(*pid).is_none_or(|descendant| descendant.is_younger_than(STARTING))
+        }
+        _ => false,
+    }
 }
 
 fn owned(uid: u32, pid: i32) -> Result<(), UserAnswer> {

@@ -43,6 +43,14 @@ pub struct Summary {
     pub started: u64,
 }
 
+impl Summary {
+    /// Whether it was started less than this time ago.
+    pub fn is_younger_than(&self, age: Duration) -> bool {
+        // A tick is 10 ms for every program, whatever the kernel's own are (USER_HZ).
+        crate::clock::now().saturating_sub(Duration::from_millis(self.started * 10)) < age
+    }
+}
+
 /// Whether this process can move now, with all that descends from it.
 ///
 /// # Errors
