@@ -40,7 +40,8 @@ pub(super) fn run(case: &Case, nodes: &[Node], patience: Patience, moments: &mut
     set_up(case, home, within)?;
     let alone = leave_alone(case, home, within)?;
     tracing::debug!("left alone, it took {:.1} s", alone.as_secs_f64());
-    let running = start(case, home, "moved", false, within);
+    // A case that takes long takes longer when it is moved, and other machines run on the host.
+    let running = start(case, home, "moved", false, within + alone * 3);
     let mut pauses = || if case.at_random { moments.pauses(case.times, alone) } else { Vec::new() };
     let moved = moves(case, &nodes, &names, patience, &running, &mut pauses);
     home.shell(USER, &format!("touch {FOLDER}/{}/moved/moved", case.name))?;
