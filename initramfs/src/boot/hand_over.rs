@@ -71,6 +71,9 @@ pub(super) fn write(root: &NewRoot, facts: &BootFacts) -> Result<()> {
     put(Path::new("/proc/sys/kernel/pid_max"), "4194304")?;
     // Debian's ping has no capability; this lets every user send echo requests.
     put(Path::new("/proc/sys/net/ipv4/ping_group_range"), "0 2147483647")?;
+    // An NFS server that lends files to its clients (delegations) has them open for a while after their writer has closed
+    // them: a program that was linked away from home could not be started at home ("text file busy").
+    put(Path::new("/proc/sys/fs/leases-enable"), "0")?;
     // What a guest writes is seen at home within a few seconds, not after half a minute.
     put(Path::new("/proc/sys/vm/dirty_expire_centisecs"), "300")?;
     put(Path::new("/proc/sys/vm/dirty_writeback_centisecs"), "100")?;
