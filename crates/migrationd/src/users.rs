@@ -156,11 +156,11 @@ fn attempt(daemon: &Daemon, pid: i32, node: &str) -> Attempt {
     })
 }
 
-/// Whether the next moment may be another: it is just being moved, or a program that it has just started is not over its
+/// Whether the next moment may be another: it is just being moved, what others share with it is just changing, or a program that it has just started is not over its
 /// first steps, as most read a file of `/proc` then.
 fn passes(stayed: &Stayed) -> bool {
     match stayed {
-        Stayed::Busy(_) | Stayed::Obstacle(Obstacle::Away(_)) => true,
+        Stayed::Busy(_) | Stayed::Obstacle(Obstacle::Away(_) | Obstacle::Changing) => true,
         Stayed::Obstacle(Obstacle::Descendant { pid, .. }) => {
             inspect::summary(*pid).is_none_or(|descendant| descendant.is_younger_than(STARTING))
         }

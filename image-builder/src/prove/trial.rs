@@ -139,7 +139,7 @@ fn moves(
             let to =
                 if time == 0 { nodes.get(stop % nodes.len()) } else { nodes.get(stop % (nodes.len() + 1)) };
             thread::sleep(pauses.get(time).copied().unwrap_or_default());
-            match migrate_when_settled(home, &pid, to.map_or("home", String::as_str), patience)? {
+            match migrate(home, &pid, to.map_or("home", String::as_str), patience)? {
                 Ok(millis) => frozen.push(millis),
                 // The balancer has been quicker.
                 Err(obstacle) if obstacle.reason == "same_node" => frozen.extend(last_move(home, &pid)?),
@@ -212,27 +212,6 @@ pub(super) fn migrate(home: &Node, pid: &str, to: &str, patience: Patience) -> R
         UserAnswer::Moved(record) => Ok(Ok(record.frozen_ms)),
         UserAnswer::Stayed(refused) | UserAnswer::Denied(refused) => Ok(Err(refused)),
         other => bail!("did not expect the answer {other:?}"),
-    }
-}
-
-/// Like [`migrate`]; what opens or closes something that others use at that very moment, or is just being moved by the
-/// balancer, is moved a moment later.
-fn migrate_when_settled(
-    home: &Node,
-    pid: &str,
-    to: &str,
-    patience: Patience,
-) -> Result<Result<u64, Refused>> {
-    let deadline = Instant::now() + patience.of(MOVE);
-    loop {
-        match migrate(home, pid, to, patience)? {
-            Err(refused) if ["busy", "changing"].contains(&refused.reason.as_str()) => {
-                if Instant::now() > deadline {
-                    return Ok(Err(refused));
-                }
-            }
-            answer => return Ok(answer),
-        }
     }
 }
 

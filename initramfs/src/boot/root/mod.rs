@@ -1,5 +1,5 @@
-//! The root: a squashfs, from the initramfs, from the medium or from a web server, under an overlay whose upper layer is in memory, or on
-//! a stick that keeps it.
+//! The root: a squashfs, from the initramfs, from the medium or from a web server, under an overlay whose upper layer is in
+//! memory, or on a stick that keeps it.
 
 pub(super) mod carried;
 pub(super) mod medium;

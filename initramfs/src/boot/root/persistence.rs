@@ -54,8 +54,8 @@ impl Persistence {
 
     /// Looks at all partitions of the disk with this folder in `/sys`.
     fn on(disk: &Path) -> Option<Self> {
-        let partitions = fs::read_dir(disk).into_iter().flatten().flatten();
-        partitions.into_iter().find_map(|entry| {
+        let partitions = fs::read_dir(disk).into_iter().flatten();
+        partitions.flatten().find_map(|entry| {
             let about = fs::read_to_string(entry.path().join("uevent")).ok()?;
             let value = |key: &str| about.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
             let encrypted = match value("PARTNAME")? {
