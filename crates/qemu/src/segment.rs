@@ -52,6 +52,9 @@ impl Segment {
 
     /// A DHCP server for the segment: QEMU's own, in a process without a machine. It hands out sixteen addresses,
     /// and offers neither a route nor a name server.
+    ///
+    /// It takes every TCP segment of its network for its own, whoever it is for, and two of its answers go on answering
+    /// each other: machines beside it speak to each other by TCP over IPv6 only.
     pub fn dhcp_server(self) -> Tool {
         Tool::new(crate::machine::PROGRAM)
             .args(["-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-name", "dhcp"])

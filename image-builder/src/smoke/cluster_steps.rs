@@ -1,7 +1,7 @@
 //! The steps about the cluster itself.
 
 use crate::cluster::joining;
-use crate::cluster::node::{ROOT, USER};
+use crate::cluster::node::{Node, ROOT, USER};
 use crate::smoke::Run;
 use anyhow::{Context, Result, bail, ensure};
 use brant_types::agent::ClusterView;
@@ -57,7 +57,7 @@ pub(crate) fn users_are_kept_off(run: &mut Run) -> Result<String> {
     let other = view.nodes.iter().find(|node| !node.me).context("finding another node")?;
     let try_it = |user: &str, address: &str, port: u16| -> Result<bool> {
         let script = format!(
-            "timeout 20 bash -c 'exec 3<>/dev/tcp/{address}/{port}' 2> /dev/null && echo open || echo closed"
+            "timeout 5 bash -c 'exec 3<>/dev/tcp/{address}/{port}' 2> /dev/null && echo open || echo closed"
         );
         Ok(run.home().shell(user, &script)?.trim() == "open")
     };
@@ -71,13 +71,21 @@ pub(crate) fn users_are_kept_off(run: &mut Run) -> Result<String> {
         })?;
         ensure!(!try_it(USER, &overlay, port)?, "`{USER}` reaches port {port} of {}", other.name);
     }
-    // The other node, by its address on the LAN.
-    let lan = run.nodes.get(1).context("finding another machine")?;
-    let said = lan.shell(ROOT, "ip -4 -o address show scope link; ip -4 -o address show scope global")?;
-    let lan = said.split_whitespace().skip_while(|word| *word != "inet").nth(1);
-    let lan = lan.and_then(|word| word.split('/').next()).context("finding its address on the LAN")?;
+    // The other node, by its address on the LAN: the link-local one, which no DHCP server's emulation answers for.
+    let link_local = |node: &Node| -> Result<(String, String)> {
+        let said = node.shell(ROOT, "ip -6 -o address show scope link")?;
+        let mut words = said.split_whitespace().skip(1);
+        let link = words.next().context("finding its link")?;
+        let address = words.nth(1).and_then(|word| word.split('/').next()).context("finding its address on the LAN")?;
+        Ok((link.to_owned(), address.to_owned()))
+    };
+    let (link, _) = link_local(run.home())?;
+    let (_, lan) = link_local(run.nodes.get(1).context("finding another machine")?)?;
     for port in [NFS, ports::MIGRATION] {
-        ensure!(!try_it(ROOT, lan, port)?, "port {port} of a node is open on the LAN");
+        ensure!(!try_it(ROOT, &format!("{lan}%{link}"), port)?, "port {port} of a node is open on the LAN");
     }
+    // It was there and could have answered: the network knows where it is.
+    let neighbour = run.home().shell(ROOT, &format!("ip -6 neighbour show {lan} dev {link}"))?;
+    ensure!(neighbour.contains("lladdr"), "the other node is not on the LAN at {lan}: {}", neighbour.trim());
     Ok(format!("ports {NFS} and {} by root only, none on the LAN", ports::MIGRATION))
 }
