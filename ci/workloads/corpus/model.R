@@ -3,7 +3,7 @@ set.seed(4711)
 n <- 300
 x <- rnorm(n); z <- runif(n)
 y <- 2 * x - z + rnorm(n)
-estimates <- t(sapply(1:1250, function(i) {
+estimates <- t(sapply(1:3500, function(i) {
     chosen <- sample(n, replace = TRUE)
     coef(lm(y[chosen] ~ x[chosen] + z[chosen]))
 }))
