@@ -76,7 +76,8 @@ pub(crate) fn users_are_kept_off(run: &mut Run) -> Result<String> {
         let said = node.shell(ROOT, "ip -6 -o address show scope link")?;
         let mut words = said.split_whitespace().skip(1);
         let link = words.next().context("finding its link")?;
-        let address = words.nth(1).and_then(|word| word.split('/').next()).context("finding its address on the LAN")?;
+        let address =
+            words.nth(1).and_then(|word| word.split('/').next()).context("finding its address on the LAN")?;
         Ok((link.to_owned(), address.to_owned()))
     };
     let (link, _) = link_local(run.home())?;
