@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, anyhow};
 use brant_types::agent::{AGENT_SOCKET, AgentRequest, ClusterView, NodeState, NodeView};
-use brant_types::boot::{BOOT_FACTS, BootFacts};
+use brant_types::boot::{BOOT_FACTS, BootFacts, upper_folder};
 use brant_types::node::NodeId;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -94,13 +94,14 @@ impl Node {
             .or_else(|| by_id.next().filter(|_| by_id.next().is_none()));
         found.filter(|node| node.state == NodeState::Alive).cloned()
     }
-}
 
-/// Whether nothing under `/usr` was changed since this node started: the overlay's upper layer has none of it.
-pub fn usr_untouched() -> bool {
-    let upper = Path::new("/run/brant/rw/upper");
-    upper.is_dir()
-        && std::fs::read_dir(upper.join("usr")).map_or(true, |mut entries| entries.next().is_none())
+    /// Whether `/usr` is as it is in the image: the overlay's upper layer has nothing of it.
+    pub fn usr_untouched(&self) -> bool {
+        let upper = upper_folder(&self.boot.image_id);
+        let upper = Path::new(&upper);
+        upper.is_dir()
+            && std::fs::read_dir(upper.join("usr")).map_or(true, |mut entries| entries.next().is_none())
+    }
 }
 
 #[derive(Default)]

@@ -7,6 +7,14 @@ use std::net::{IpAddr, Ipv4Addr};
 /// Where the hand-over file lives (mode 0600, root).
 pub const BOOT_FACTS: &str = "/run/brant/boot.toml";
 
+/// What is written to the root lies below this folder: in memory, or on the stick that keeps it.
+pub const CHANGES: &str = "/run/brant/rw";
+
+/// The overlay's upper folder of an image's root; each image has one of its own.
+pub fn upper_folder(image_id: &str) -> String {
+    format!("{CHANGES}/{image_id}/upper")
+}
+
 /// What `init` found out about this PC and its image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

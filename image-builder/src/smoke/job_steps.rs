@@ -158,7 +158,8 @@ pub(crate) fn balancer_moves_jobs(run: &mut Run) -> Result<String> {
 /// Moves the ticker while it is writing to the terminal, and sees that it goes on.
 pub(crate) fn move_the_ticker(run: &mut Run) -> Result<String> {
     let ticker = run.jobs()?.ticker;
-    let (_, target, _) = run.figures.joined.last().context("looking for a node to move the ticker to")?;
+    let (machine, target, _) =
+        run.figures.joined.last().context("looking for a node to move the ticker to")?;
     let within = run.patience.of(Duration::from_secs(30));
     let said = run.home().shell_within(USER, &format!("brant migrate {ticker} {target}"), b"", within)?;
     let text = || Ok::<_, anyhow::Error>(ticks(&run.terminal()?.text_from(0)).len());
@@ -167,6 +168,15 @@ pub(crate) fn move_the_ticker(run: &mut Run) -> Result<String> {
         ensure!(text()? >= before + 3, "the ticker has said nothing since it was moved");
         Ok(())
     })?;
+    // Programs and libraries come from the node where it is, not through the network.
+    let host = run.nodes.iter().find(|node| node.name == *machine).context("finding where the ticker is")?;
+    let guests = "for at in /proc/[0-9]*/mountinfo; do \
+         awk '$5 == \"/\" && / - nfs4 / { nfs = 1 } $5 == \"/usr\" { usr = 1 } END { if (nfs) print usr + 0 }' $at; done";
+    let guests = host.shell(ROOT, guests)?;
+    ensure!(
+        guests.contains('1') && !guests.contains('0'),
+        "guests read `/usr` through the network: {guests}"
+    );
     Ok(said.trim_end().to_owned())
 }
 

@@ -92,8 +92,8 @@ pub(super) fn work_group_of(session: SessionId) -> Cgroup {
 
 impl Capsule {
     /// Starts capsule-init in namespaces and a control group of its own, and waits until everything stands. What it
-    /// says later comes to the inbox.
-    pub(super) fn start(offer: &Offer, root: &Path, inbox: &Sender<Event>) -> Result<Self> {
+    /// says later comes to the inbox. With `local_usr` this node's own `/usr` stands for the home node's.
+    pub(super) fn start(offer: &Offer, root: &Path, local_usr: bool, inbox: &Sender<Event>) -> Result<Self> {
         let session = offer.session;
         let group = Cgroup::create(group_of(session).path()).context("making the capsule's control group")?;
         if let Err(error) = crate::groups::hand_down(&["cpu", "memory", "pids"]) {
@@ -129,7 +129,7 @@ impl Capsule {
             images: place::images(session).display().to_string(),
             departure: place::departure(session).display().to_string(),
             host_name: offer.home_name.clone(),
-            local_usr: offer.usr_untouched && crate::node::usr_untouched(),
+            local_usr,
             pid: offer.pid,
             user: offer.uid,
             terminal: offer.terminal,

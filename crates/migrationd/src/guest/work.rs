@@ -23,7 +23,7 @@ pub(super) fn prepare(daemon: &Daemon, offer: &Offer, inbox: &Sender<Event>) -> 
     let root = homes::root_of(&home).map_err(|error| refuse(Refusal::Files(format!("{error:#}"))))?;
     let stand = || {
         place::make(offer)?;
-        Capsule::start(offer, &root, inbox)
+        Capsule::start(offer, &root, offer.usr_untouched && daemon.node.usr_untouched(), inbox)
     };
     stand().map_err(|error| refuse(Refusal::Capsule(format!("{error:#}"))))
 }

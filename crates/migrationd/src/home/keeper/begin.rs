@@ -156,7 +156,7 @@ fn offer(daemon: &Daemon, migratable: &Migratable, summary: &Summary) -> Result<
         home_name: daemon.node.boot.host_name.clone(),
         image_id: me.image_id,
         cpu: me.cpu,
-        usr_untouched: crate::node::usr_untouched(),
+        usr_untouched: daemon.node.usr_untouched(),
         resident_kib: inspect::resident_kib(&migratable.members),
         comm: summary.comm.clone(),
         args: summary.args.clone(),
