@@ -13,7 +13,10 @@ use rustix::net::netlink::{KOBJECT_UEVENT, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
+/// Where a root in the initramfs is mounted while that is the root.
+const CARRIED: &str = crate::boot::LOWER;
 /// The kernel's own events; group 2 would be those that udev passes on.
 const KERNEL_GROUP: u32 = 1;
 
@@ -87,7 +90,9 @@ pub(crate) fn comes_first(modalias: &str) -> bool {
 pub(crate) fn load_all() -> Result<()> {
     let line =
         CommandLine::parse(&fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?);
-    Modules::open(&line)?.load_for_devices(|_| true);
+    // The initramfs has few where it carries a root that has all.
+    let top = if Path::new(CARRIED).join("lib/modules").exists() { CARRIED } else { "/" };
+    Modules::open(top, &line)?.load_for_devices(|_| true);
     Ok(())
 }
 
@@ -98,7 +103,7 @@ pub(crate) fn run() -> Result<()> {
     rustix::process::nice(10).context("stepping back behind the other services")?;
     let line =
         CommandLine::parse(&fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?);
-    let mut modules = Modules::open(&line)?;
+    let mut modules = Modules::open("/", &line)?;
     let mut uevents = Uevents::open()?;
     // Loaded with its client id before anybody mounts; a mount that comes first finds the id in modprobe.d.
     if let Err(error) = modules.load("nfs") {

@@ -27,6 +27,18 @@ const LEVEL: i32 = 6;
 /// What a root on a medium is checked with, below `kernel/` of the module tree.
 const ON_A_MEDIUM: [&str; 1] = ["drivers/md/dm-verity"];
 
+/// What there is before a root that is in the initramfs itself, and brings all other modules: what mounts it, and the
+/// keyboards of the rescue shell for one that is damaged.
+const CARRIED: [&str; 7] = [
+    "drivers/block/loop",
+    "drivers/hid/hid",
+    "drivers/hid/hid-generic",
+    "drivers/hid/usbhid",
+    "drivers/usb/host",
+    "fs/overlayfs",
+    "fs/squashfs",
+];
+
 /// An initramfs on disk.
 #[derive(Debug)]
 pub(crate) struct Initramfs {
@@ -93,10 +105,13 @@ fn add_system<W: Write>(
     add_modules(archive, early, root)
 }
 
-/// What the profile names, and what the place of its root needs.
+/// What is there before the root is.
 fn early_modules(profile: &Profile) -> Vec<String> {
-    let needed = if profile.image.root == RootPlace::Medium { &ON_A_MEDIUM[..] } else { &[] };
-    profile.kernel.early_modules.iter().cloned().chain(needed.iter().map(|path| (*path).to_owned())).collect()
+    let named = |paths: &[&str]| -> Vec<String> { paths.iter().map(|path| (*path).to_owned()).collect() };
+    match profile.image.root {
+        RootPlace::Medium => [profile.kernel.early_modules.clone(), named(&ON_A_MEDIUM)].concat(),
+        RootPlace::Initramfs => named(&CARRIED),
+    }
 }
 
 /// A file below `/usr/lib/firmware`, or a folder with all that is in it; what is a link there is a file here.

@@ -1,7 +1,8 @@
 //! From the kernel's start to the running root: what PID 1 does in the initramfs.
 //!
 //! ```text
-//! early mounts → command line → modules by modalias → links up → (stick's settings) → root (squashfs + overlay) → hand-over → switch
+//! early mounts → command line → (root in the initramfs: mounted) → modules by modalias → links up → (stick's settings)
+//!     → root (squashfs + overlay) → hand-over → switch
 //! ```
 //! It ends in `init supervise` on the new root, or in the rescue shell. Nothing here waits for the network, unless the root comes
 //! by it.
@@ -23,6 +24,8 @@ use crate::rescue::Step;
 use anyhow::{Context, Result, anyhow};
 use brant_types::boot::ImageFacts;
 use std::fs;
+
+pub(crate) use root::LOWER;
 
 const RESCUE: Step = Step {
     doing: "stopping for a rescue shell",
@@ -56,14 +59,25 @@ pub(crate) fn run() -> Result<()> {
         let asked = anyhow!("`brant.rescue` is on the kernel command line");
         return Err(asked.context(RESCUE));
     }
-    let (mut modules, mut uevents) = load_drivers(&line).context(DRIVERS)?;
+    let root_facts = root::facts().context(ROOT)?;
+    let mut modules = for_the_root(&line).context(DRIVERS)?;
+    let carried = root::mount_carried(&root_facts).context(ROOT)?;
+    if carried.is_some() {
+        // It has all modules, and they need not be in the initramfs once more.
+        modules = Modules::open(root::LOWER, &line).context(DRIVERS)?;
+    }
+    let mut uevents = load_drivers(&mut modules).context(DRIVERS)?;
     if line.verify {
         return verify::run(&image, &line, &mut modules, &mut uevents).context(VERIFY);
     }
     let (site, persistence) = site::find(&mut line, &image.image_id, &mut modules, &mut uevents)?;
     let persistence = persistence.filter(|_| !line.forgetful);
-    let new_root = root::assemble(&line, &image.image_id, persistence.as_ref(), &mut modules, &mut uevents)
-        .context(ROOT)?;
+    let lower = match carried {
+        Some(lower) => lower,
+        None => root::mount_found(&root_facts, &line, persistence.is_some(), &mut modules, &mut uevents)
+            .context(ROOT)?,
+    };
+    let new_root = root::assemble(lower, &image.image_id, persistence.as_ref()).context(ROOT)?;
     let identity = identity::Identity::kept_or_drawn(new_root.path(), line.name.as_deref())?;
     let facts = hand_over::gather(&line, &image, &identity, &new_root, site)?;
     hand_over::write(&new_root, &facts).context(ROOT)?;
@@ -87,12 +101,17 @@ fn image_facts() -> Result<ImageFacts> {
     toml::from_str(&text).context("reading `/brant/image.toml` in the initramfs")
 }
 
-/// Only what the way into the cluster needs; the service `devices` loads the rest when the node already runs.
-fn load_drivers(line: &CommandLine) -> Result<(Modules, Uevents)> {
-    let mut modules = Modules::open(line)?;
+/// What every root needs.
+fn for_the_root(line: &CommandLine) -> Result<Modules> {
+    let mut modules = Modules::open("/", line)?;
     for name in ["loop", "squashfs", "overlay"] {
         modules.load(name).with_context(|| format!("loading what the root needs (`{name}`)"))?;
     }
+    Ok(modules)
+}
+
+/// Only what the way into the cluster needs; the service `devices` loads the rest when the node already runs.
+fn load_drivers(modules: &mut Modules) -> Result<Uevents> {
     // Opened before the walk, so that a device that turns up meanwhile is not missed.
     let mut uevents = Uevents::open()?;
     let mut count = modules.load_for_devices(devices::comes_first);
@@ -104,7 +123,7 @@ fn load_drivers(line: &CommandLine) -> Result<(Modules, Uevents)> {
     for failure in crate::net::links::bring_up_all()? {
         report::complain(&failure);
     }
-    Ok((modules, uevents))
+    Ok(uevents)
 }
 
 /// The beginning of an image id, enough for a person to compare two.

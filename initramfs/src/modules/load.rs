@@ -25,16 +25,17 @@ pub(crate) struct Modules {
 }
 
 impl Modules {
-    /// Reads the index of the running kernel's modules.
-    pub(crate) fn open(line: &CommandLine) -> Result<Self> {
+    /// Reads the index of the running kernel's modules in the file system at `top`.
+    pub(crate) fn open(top: impl AsRef<Path>, line: &CommandLine) -> Result<Self> {
+        let top = top.as_ref();
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
-        let folder = Path::new("/lib/modules").join(&release);
+        let folder = top.join("lib/modules").join(&release);
         let dep = fs::read_to_string(folder.join("modules.dep"))
             .with_context(|| format!("reading the module index of kernel {release}"))?;
         let text = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
         let (alias, softdep, builtin) =
             (text("modules.alias"), text("modules.softdep"), text("modules.builtin"));
-        let modprobe_d = modprobe_d();
+        let modprobe_d = modprobe_d(top);
         let mut index = Index::parse(&IndexTexts {
             dep: &dep,
             alias: &alias,
@@ -130,10 +131,10 @@ fn insert(path: &Path, parameters: &str) -> Result<()> {
 }
 
 /// The texts of all `modprobe.d` files together; `/etc` wins over a file of the same name in `/usr/lib`.
-fn modprobe_d() -> String {
+fn modprobe_d(top: &Path) -> String {
     let mut files: BTreeMap<std::ffi::OsString, PathBuf> = BTreeMap::new();
-    for folder in ["/usr/lib/modprobe.d", "/etc/modprobe.d"] {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+    for folder in ["usr/lib/modprobe.d", "etc/modprobe.d"] {
+        for entry in fs::read_dir(top.join(folder)).into_iter().flatten().flatten() {
             if entry.path().extension().is_some_and(|extension| extension == "conf") {
                 files.insert(entry.file_name(), entry.path());
             }

@@ -14,7 +14,7 @@ use crate::modules::Modules;
 use crate::report;
 use anyhow::{Context, Result, bail};
 use brant_sys::loop_device::LoopDevice;
-use brant_types::boot::RootFacts;
+use brant_types::boot::{CHANGES, RootFacts, upper_folder};
 use medium::Wanted;
 pub(super) use persistence::Persistence;
 use rustix::io::Errno;
@@ -28,8 +28,7 @@ use std::path::{Path, PathBuf};
 const FACTS: &str = "/brant/root.toml";
 const NEW_ROOT: &str = "/newroot";
 /// Where the root is as it is in the image.
-pub(super) const LOWER: &str = "/run/brant/ro";
-const MEMORY: &str = "/run/brant/rw";
+pub(crate) const LOWER: &str = "/run/brant/ro";
 /// The NFS server can only export an overlay that has both; the kernel drops them silently where it cannot keep them.
 const ASSERTED: [&str; 2] = ["index=on", "nfs_export=on"];
 
@@ -44,29 +43,65 @@ impl NewRoot {
     }
 }
 
-/// Finds the root file system, mounts it under memory and overlay, and checks that the overlay can be exported.
-///
-/// What is written goes to the stick's persistence, if there is one and it can be used, else to memory.
-pub(super) fn assemble(
+/// The root as it is in the image, mounted at [`LOWER`].
+#[derive(Debug)]
+pub(super) struct Lower(());
+
+/// What the builder says of the root.
+pub(super) fn facts() -> Result<RootFacts> {
+    let facts = fs::read_to_string(FACTS).with_context(|| format!("reading `{FACTS}` in the initramfs"))?;
+    toml::from_str(&facts).with_context(|| format!("reading `{FACTS}` in the initramfs"))
+}
+
+/// Mounts the root that the initramfs carries, if it does.
+pub(super) fn mount_carried(facts: &RootFacts) -> Result<Option<Lower>> {
+    let RootFacts::Initramfs { size, checksum } = facts else { return Ok(None) };
+    let file = carried::open(*size, checksum)?;
+    mount_lower(&keep(as_device(&file)?)).map(Some)
+}
+
+/// Finds the root file system that the initramfs does not carry, and mounts it.
+pub(super) fn mount_found(
+    facts: &RootFacts,
     line: &CommandLine,
-    image_id: &str,
-    persistence: Option<&Persistence>,
+    keeps: bool,
     modules: &mut Modules,
     uevents: &mut Uevents,
-) -> Result<NewRoot> {
+) -> Result<Lower> {
+    let RootFacts::Medium { file, verity } = facts else { bail!("the root is in the initramfs") };
+    let length = verity.file_length();
+    let file = match line.server {
+        Some(server) => web::fetch(server, length, modules)?,
+        None => on_medium((file.clone(), length), line, keeps, modules, uevents)?,
+    };
+    let device = as_device(&file)?;
+    mount_lower(&verity::open(&keep(device), verity, modules)?)
+}
+
+fn as_device(file: &File) -> Result<LoopDevice> {
+    LoopDevice::read_only(file).context("setting up a loop device for the root file system")
+}
+
+fn mount_lower(device: &Path) -> Result<Lower> {
     folder("/run/brant", 0o755)?;
     folder(LOWER, 0o755)?;
-    folder(MEMORY, 0o700)?;
-    folder(NEW_ROOT, 0o755)?;
-    let device = device(line, persistence.is_some(), modules, uevents)?;
-    mount(&device, LOWER, "squashfs", MountFlags::RDONLY, None).map_err(|errno| {
+    mount(device, LOWER, "squashfs", MountFlags::RDONLY, None).map_err(|errno| {
         // What reads of a checked device fail with.
         let damaged = (errno == Errno::IO).then_some(": the root file system on the medium is damaged");
         let doing = format!("mounting the root file system (squashfs){}", damaged.unwrap_or_default());
         anyhow::Error::from(errno).context(doing)
     })?;
+    Ok(Lower(()))
+}
+
+/// Puts the root under memory and overlay, and checks that the overlay can be exported.
+///
+/// What is written goes to the stick's persistence, if there is one and it can be used, else to memory.
+pub(super) fn assemble(_lower: Lower, image_id: &str, persistence: Option<&Persistence>) -> Result<NewRoot> {
+    folder(CHANGES, 0o700)?;
+    folder(NEW_ROOT, 0o755)?;
     if let Some(persistence) = persistence {
-        let kept = persistence.mount_at(MEMORY, LOWER).and_then(|()| lay_over(image_id));
+        let kept = persistence.mount_at(CHANGES, LOWER).and_then(|()| lay_over(image_id));
         match kept {
             Ok(()) => {
                 report::say("changes are kept on the stick");
@@ -76,13 +111,13 @@ pub(super) fn assemble(
                 report::complain(&format!(
                     "what is written will be gone with the power; using what the stick keeps: {error:#}"
                 ));
-                for target in [NEW_ROOT, MEMORY] {
+                for target in [NEW_ROOT, CHANGES] {
                     let _not_mounted = unmount(target, UnmountFlags::DETACH);
                 }
             }
         }
     }
-    mount("tmpfs", MEMORY, "tmpfs", MountFlags::NOSUID.union(MountFlags::NODEV), c"mode=0700")
+    mount("tmpfs", CHANGES, "tmpfs", MountFlags::NOSUID.union(MountFlags::NODEV), c"mode=0700")
         .context("mounting the memory for changes to the root (tmpfs)")?;
     lay_over(image_id)?;
     Ok(NewRoot(()))
@@ -91,13 +126,13 @@ pub(super) fn assemble(
 /// Mounts the root, with what is written to it where the changes are.
 fn lay_over(image_id: &str) -> Result<()> {
     // A root under what another image's has been changed to would be neither: each image has a folder of its own.
-    let changes = format!("{MEMORY}/{image_id}");
+    let changes = format!("{CHANGES}/{image_id}");
+    let upper = upper_folder(image_id);
     folder(&changes, 0o700)?;
     // The upper folder's mode becomes that of `/`.
-    folder(&format!("{changes}/upper"), 0o755)?;
+    folder(&upper, 0o755)?;
     folder(&format!("{changes}/work"), 0o755)?;
-    let options =
-        format!("lowerdir={LOWER},upperdir={changes}/upper,workdir={changes}/work,index=on,nfs_export=on");
+    let options = format!("lowerdir={LOWER},upperdir={upper},workdir={changes}/work,index=on,nfs_export=on");
     let options = CString::new(options).context("mounting the root (overlay)")?;
     mount("overlay", NEW_ROOT, "overlay", MountFlags::empty(), options.as_c_str())
         .context("mounting the root (overlay)")?;
@@ -106,31 +141,6 @@ fn lay_over(image_id: &str) -> Result<()> {
     // Where something is wrong, the kernel mounts it without saying so, and nothing can be written.
     let probe = Path::new(NEW_ROOT).join(".brant-probe");
     fs::write(&probe, "").and_then(|()| fs::remove_file(&probe)).context("writing to the root")
-}
-
-/// The block device with the root file system.
-fn device(line: &CommandLine, keeps: bool, modules: &mut Modules, uevents: &mut Uevents) -> Result<PathBuf> {
-    let facts = fs::read_to_string(FACTS).with_context(|| format!("reading `{FACTS}` in the initramfs"))?;
-    let facts = toml::from_str(&facts).with_context(|| format!("reading `{FACTS}` in the initramfs"))?;
-    let as_device = |file: &File| {
-        LoopDevice::read_only(file).context("setting up a loop device for the root file system")
-    };
-    match facts {
-        RootFacts::Initramfs { size, checksum } => {
-            let file = carried::open(size, &checksum)?;
-            let device = as_device(&file)?;
-            Ok(keep(device))
-        }
-        RootFacts::Medium { file, verity } => {
-            let length = verity.file_length();
-            let file = match line.server {
-                Some(server) => web::fetch(server, length, modules)?,
-                None => on_medium((file, length), line, keeps, modules, uevents)?,
-            };
-            let device = as_device(&file)?;
-            verity::open(&keep(device), &verity, modules)
-        }
-    }
 }
 
 fn on_medium(
