@@ -1,8 +1,9 @@
 //! `cargo xtask bench build`: how long an image takes to be made, against its two slowest tools alone; how large it is;
-//! and how long a node takes from its kernel's start until it has joined.
+//! how long a node takes from its kernel's start until it has joined; and the same of other builders ([`super::peers`]).
 //!
 //! Everything is measured in one run, on a host that does nothing else. The tree is left as it was.
 
+use super::peers;
 use crate::root;
 use anyhow::{Context, Result};
 use brant_sys::child::Tool;
@@ -39,8 +40,8 @@ pub(crate) fn run(args: &BuildBenchArgs) -> Result<()> {
         iso: root().join(format!("target/brant-{}.iso", args.profile)),
     };
     // What is compiled, and the host's programs, do not count.
-    let mirror = bench.build(&[])?.mirror;
-    let alone = bench.tools_alone(&mirror)?;
+    let wanted = bench.wanted(bench.build(&[])?.mirror)?;
+    let alone = tools_alone(&wanted)?;
     let cold = {
         let _aside = Aside::put(&root().join("target/cache"))?;
         bench.build(&["--rebuild"])?.seconds
@@ -49,6 +50,8 @@ pub(crate) fn run(args: &BuildBenchArgs) -> Result<()> {
     let overlay = median(args.runs, || bench.with_change(OVERLAY))?;
     let program = median(args.runs, || bench.with_change(PROGRAM))?;
     let (start, joined) = bench.boot()?;
+    let peers = peers::ALL.iter().map(|peer| Ok((peer, peer.measure(&wanted)?)));
+    let peers = peers.collect::<Result<Vec<_>>>()?;
     println!("seconds, `{}`", bench.profile);
     println!("  mmdebstrap and mksquashfs alone           {alone:8.1}");
     println!("  cold build                                {cold:8.1}");
@@ -62,6 +65,14 @@ pub(crate) fn run(args: &BuildBenchArgs) -> Result<()> {
     println!("kernel to joined ÷ to the first program     {:8.2}   1.5 or less", joined / start);
     for (part, bytes) in bench.sizes()? {
         println!("{part:42}  {:8.1}   MB", bytes / 1e6);
+    }
+    for (peer, figures) in peers {
+        match figures {
+            Some(peers::Figures { seconds, bytes }) => {
+                println!("{:42}  {:8.1}   MB, in {seconds:.1} s", peer.makes, bytes / 1e6);
+            }
+            None => println!("{:42}         -   not installed", peer.makes),
+        }
     }
     Ok(())
 }
@@ -96,56 +107,28 @@ impl Bench {
         Ok(Built { seconds, mirror: mirror.context("no Debian mirror has answered")?.to_owned() })
     }
 
-    /// The same packages, kernel and boot loaders included, and the same compression, and nothing else.
-    fn tools_alone(&self, mirror: &str) -> Result<f64> {
+    /// What every builder is asked for.
+    fn wanted(&self, mirror: String) -> Result<Wanted> {
         let said =
             Self::image(&["profile", "show", &self.profile]).output().context("reading the profile")?;
         let profile: toml::Table =
             toml::from_str(&String::from_utf8_lossy(&said)).context("understanding the profile")?;
         let debian = profile.get("debian").context("the profile has no `[debian]`")?;
-        let words = |key: &str| -> Vec<&str> {
+        let words = |key: &str| -> Vec<String> {
             let list = debian.get(key).and_then(toml::Value::as_array).into_iter().flatten();
-            list.filter_map(toml::Value::as_str).collect()
+            list.filter_map(toml::Value::as_str).map(str::to_owned).collect()
         };
         let suite = debian.get("suite").and_then(toml::Value::as_str).context("the profile has no suite")?;
         let kernel = profile.get("kernel").and_then(|kernel| kernel.get("package")?.as_str());
-        let packages: Vec<&str> =
-            words("packages").into_iter().chain(kernel).chain(BOOT_LOADERS.iter().copied()).collect();
         let level = profile.get("image").and_then(|image| image.get("compression")?.as_integer());
-        let folder = root().join("target/bench-alone");
-        let _left_by_an_earlier_run = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).context("making a folder")?;
-        let (tar, squashfs) = (folder.join("root.tar"), folder.join("root.squashfs"));
-        let since = Instant::now();
-        Tool::new("mmdebstrap")
-            .args(["--mode=root", "--variant=minbase", "--format=tar", "--architectures=amd64"])
-            .args(["--aptopt=APT::Install-Recommends \"false\"", "--aptopt=Acquire::Languages \"none\""])
-            .args([format!("--include={}", packages.join(",")), suite.to_owned()])
-            .arg(&tar)
-            .arg(format!("deb [signed-by={KEYRING}] {mirror} {suite} {}", words("components").join(" ")))
-            .run()
-            .context("running mmdebstrap alone")?;
-        let level = level.unwrap_or(9).to_string();
-        Tool::new("mksquashfs")
-            .arg("-")
-            .arg(&squashfs)
-            .args([
-                "-tar",
-                "-comp",
-                "zstd",
-                "-Xcompression-level",
-                &level,
-                "-b",
-                "1M",
-                "-no-progress",
-                "-quiet",
-            ])
-            .stdin(File::open(&tar).context("opening the root")?)
-            .run()
-            .context("running mksquashfs alone")?;
-        let seconds = since.elapsed().as_secs_f64();
-        fs::remove_dir_all(&folder).context("clearing up")?;
-        Ok(seconds)
+        Ok(Wanted {
+            mirror,
+            suite: suite.to_owned(),
+            components: words("components"),
+            packages: words("packages"),
+            kernel: kernel.context("the profile has no kernel")?.to_owned(),
+            level: level.context("the profile has no compression level")?,
+        })
     }
 
     fn with_change(&self, file: &str) -> Result<f64> {
@@ -176,6 +159,49 @@ impl Bench {
     }
 }
 
+/// An image's contents, as far as they are Debian's.
+pub(super) struct Wanted {
+    pub(super) mirror: String,
+    pub(super) suite: String,
+    pub(super) components: Vec<String>,
+    pub(super) packages: Vec<String>,
+    pub(super) kernel: String,
+    /// Of zstd.
+    level: i64,
+}
+
+/// The same packages, kernel and boot loaders included, and the same compression, and nothing else.
+fn tools_alone(wanted: &Wanted) -> Result<f64> {
+    let Wanted { mirror, suite, .. } = wanted;
+    let packages = wanted.packages.iter().chain([&wanted.kernel]).map(String::as_str).chain(BOOT_LOADERS);
+    let packages: Vec<&str> = packages.collect();
+    let components = wanted.components.join(" ");
+    let folder = root().join("target/bench-alone");
+    let _left_by_an_earlier_run = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).context("making a folder")?;
+    let (tar, squashfs) = (folder.join("root.tar"), folder.join("root.squashfs"));
+    let since = Instant::now();
+    Tool::new("mmdebstrap")
+        .args(["--mode=root", "--variant=minbase", "--format=tar", "--architectures=amd64"])
+        .args(["--aptopt=APT::Install-Recommends \"false\"", "--aptopt=Acquire::Languages \"none\""])
+        .args([format!("--include={}", packages.join(",")), suite.to_owned()])
+        .arg(&tar)
+        .arg(format!("deb [signed-by={KEYRING}] {mirror} {suite} {components}"))
+        .run()
+        .context("running mmdebstrap alone")?;
+    Tool::new("mksquashfs")
+        .arg("-")
+        .arg(&squashfs)
+        .args(["-tar", "-comp", "zstd", "-Xcompression-level", &wanted.level.to_string()])
+        .args(["-b", "1M", "-no-progress", "-quiet"])
+        .stdin(File::open(&tar).context("opening the root")?)
+        .run()
+        .context("running mksquashfs alone")?;
+    let seconds = since.elapsed().as_secs_f64();
+    fs::remove_dir_all(&folder).context("clearing up")?;
+    Ok(seconds)
+}
+
 fn median(runs: usize, mut measure: impl FnMut() -> Result<f64>) -> Result<f64> {
     let mut all = (0..runs.max(1)).map(|_| measure()).collect::<Result<Vec<f64>>>()?;
     all.sort_by(f64::total_cmp);
@@ -191,6 +217,11 @@ struct Aside {
 impl Aside {
     fn put(folder: &Path) -> Result<Self> {
         let aside = folder.with_extension("aside");
+        if aside.exists() {
+            // A run that was killed has left it there; what is in its place is what was built meanwhile.
+            fs::remove_dir_all(folder).context("removing the cache of a run that was killed")?;
+            return Ok(Self { folder: folder.to_owned(), aside });
+        }
         fs::rename(folder, &aside).context("putting the cache aside")?;
         Ok(Self { folder: folder.to_owned(), aside })
     }

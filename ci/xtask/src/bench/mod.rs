@@ -7,6 +7,7 @@
 pub(crate) mod build;
 mod figures;
 mod pair;
+mod peers;
 
 use anyhow::Result;
 use clap::Args;
