@@ -29,7 +29,7 @@ fuzz_target!(|bytes: &[u8]| {
     let secret = ClusterSecret::from_bytes([7; 32]);
     let sealer = Sealer::new(&secret);
     let mut now = Duration::from_secs(1);
-    let mut node = Membership::new("test", &secret, facts(1), [3; 32], now);
+    let mut node = Membership::new("test", &secret, facts(1), 0, [3; 32], now);
     let from = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 7477, 0, 1);
     node.datagram(now, from, bytes);
     node.datagram(now, from, &sealer.seal([9; 24], bytes));

@@ -1,6 +1,6 @@
 //! What this node says of itself.
 
-use crate::overlay::OverlayKey;
+use crate::identity::Identity;
 use anyhow::{Context, Result};
 use brant_types::boot::{BOOT_FACTS, BootFacts};
 use brant_types::meminfo;
@@ -23,7 +23,7 @@ pub(crate) fn uptime() -> f64 {
 }
 
 /// Gathers the facts; takes some 50 ms, for the speed is measured.
-pub(crate) fn gather(boot: &BootFacts, key: &OverlayKey) -> Result<NodeFacts> {
+pub(crate) fn gather(boot: &BootFacts, key: &Identity) -> Result<NodeFacts> {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").context("reading `/proc/cpuinfo`")?;
     let meminfo = std::fs::read_to_string("/proc/meminfo").context("reading `/proc/meminfo`")?;
     let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();

@@ -11,6 +11,7 @@
 mod facts;
 mod files;
 mod firewall;
+mod identity;
 mod links;
 mod load;
 mod nfs;

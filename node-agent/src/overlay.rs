@@ -1,5 +1,6 @@
 //! The overlay network: one WireGuard interface, one peer for each node that was heard.
 
+use crate::identity::Identity;
 use anyhow::{Context, Result};
 use brant_sys::child::Tool;
 use brant_types::node::{ClusterId, NodeFacts, NodeId, WireGuardKey, base64};
@@ -8,52 +9,10 @@ use brant_types::secret::ClusterSecret;
 use std::io::Write as _;
 use std::net::SocketAddrV6;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The interface's name.
 pub(crate) const INTERFACE: &str = "brant0";
-/// Keeps the node's identity over a restart of the agent; gone with the power.
-const KEY_FILE: &str = "/run/brant/wireguard.key";
-
-/// This node's WireGuard key pair.
-pub(crate) struct OverlayKey {
-    private: String,
-    /// The public half.
-    pub(crate) public: WireGuardKey,
-}
-
-impl OverlayKey {
-    /// Takes this boot's key, or makes it.
-    pub(crate) fn obtain() -> Result<Self> {
-        let private = match std::fs::read_to_string(KEY_FILE) {
-            Ok(kept) => kept,
-            Err(_) => {
-                let made = Tool::new("wg").arg("genkey").output().context("making a WireGuard key")?;
-                let made = String::from_utf8(made).context("reading the new WireGuard key")?;
-                let mut file = std::fs::OpenOptions::new()
-                    .write(true)
-                    .create_new(true)
-                    .mode(0o600)
-                    .open(Path::new(KEY_FILE));
-                file.as_mut()
-                    .map_err(|e| std::io::Error::from(e.kind()))
-                    .and_then(|file| file.write_all(made.as_bytes()))
-                    .with_context(|| format!("keeping the key in `{KEY_FILE}`"))?;
-                made
-            }
-        };
-        let public = Tool::new("wg")
-            .arg("pubkey")
-            .stdin(text_input(&private)?)
-            .output()
-            .context("drawing the public key")?;
-        let public =
-            WireGuardKey::from_base64(&String::from_utf8_lossy(&public)).context("reading the public key")?;
-        Ok(Self { private, public })
-    }
-}
-
 /// The interface, up, with this node's address.
 pub(crate) struct Overlay {
     cluster: ClusterId,
@@ -62,7 +21,7 @@ pub(crate) struct Overlay {
 
 impl Overlay {
     /// Makes the interface; one that an earlier agent left is replaced.
-    pub(crate) fn up(secret: &ClusterSecret, key: &OverlayKey) -> Result<Self> {
+    pub(crate) fn up(secret: &ClusterSecret, key: &Identity) -> Result<Self> {
         let cluster = ClusterId::of(secret);
         let address = cluster.overlay_address(NodeId::of(&key.public));
         let preshared = base64(&secret.key("wireguard"));

@@ -1,9 +1,9 @@
 //! The event loop: the one task that owns the membership core.
 
 use crate::facts;
+use crate::identity::Identity;
 use crate::links::{self, Lan, LinkIndex};
 use crate::load::{self, Sampler};
-use crate::overlay::OverlayKey;
 use crate::socket;
 use crate::worker::Worker;
 use anyhow::{Context, Result, bail};
@@ -24,12 +24,12 @@ pub(crate) fn run() -> Result<()> {
             "this image carries no cluster secret, so the node stays alone; build it with `brant-image build`"
         );
     };
-    let key = OverlayKey::obtain()?;
+    let key = Identity::obtain()?;
     let me = facts::gather(&boot, &key)?;
     let mut seed = [0; 32];
     rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())
         .context("asking for random bytes")?;
-    let core = Membership::new(&boot.cluster, &secret, me.clone(), seed, now());
+    let core = Membership::new(&boot.cluster, &secret, me.clone(), key.incarnation, seed, now());
     let (jobs, inbox) = mpsc::channel();
     jobs.send(Output::Config(core.config().clone())).context("starting the worker")?;
     let worker = Worker { secret, key };

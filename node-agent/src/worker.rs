@@ -2,8 +2,9 @@
 
 use crate::files;
 use crate::firewall;
+use crate::identity::Identity;
 use crate::nfs;
-use crate::overlay::{Overlay, OverlayKey};
+use crate::overlay::Overlay;
 use anyhow::{Context, Result};
 use brant_membership::core::Output;
 use brant_types::node::{ClusterId, NodeId};
@@ -13,7 +14,7 @@ use std::sync::mpsc;
 /// What the worker begins with.
 pub(crate) struct Worker {
     pub(crate) secret: ClusterSecret,
-    pub(crate) key: OverlayKey,
+    pub(crate) key: Identity,
 }
 
 impl Worker {

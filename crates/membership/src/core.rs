@@ -28,6 +28,8 @@ const PENDING_FOR: Duration = Duration::from_secs(30);
 const DOWN_FOR: Duration = Duration::from_secs(300);
 /// Most nodes that may be pending at a time.
 const MOST_PENDING: usize = 64;
+/// Where a boot's number begins in the counter of messages; below it are two years of microseconds.
+const INCARNATION_AT: u32 = 46;
 const LOAD_PERIOD: Duration = Duration::from_secs(1);
 
 /// What the shell has to do.
@@ -57,6 +59,7 @@ pub enum Output {
 
 struct Peer {
     facts: NodeFacts,
+    incarnation: u64,
     heard_at: SocketAddrV6,
     last_heard: Instant,
     renewal: u32,
@@ -94,11 +97,12 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// A node alone in its cluster. `seed` must be random.
+    /// A node alone in its cluster. `incarnation` rises with each boot under the same key; `seed` must be random.
     pub fn new(
         cluster_name: &str,
         secret: &ClusterSecret,
         me: NodeFacts,
+        incarnation: u32,
         seed: [u8; 32],
         now: Instant,
     ) -> Self {
@@ -116,8 +120,10 @@ impl Membership {
             rng,
             peers: BTreeMap::new(),
             timers: Timers::default(),
-            // Above all that an earlier run of this agent sent under the same key, so that peers take it for new.
-            sequence: u64::try_from(now.as_micros()).unwrap_or(0),
+            // Above all that was sent before under the same key, by an earlier run of this agent or in an earlier
+            // boot, so that peers take it for new.
+            sequence: (u64::from(incarnation) << INCARNATION_AT)
+                + u64::try_from(now.as_micros()).unwrap_or(0),
             next_beacon: now,
             next_loads: now + LOAD_PERIOD,
             beacons_sent: 0,
@@ -254,8 +260,10 @@ impl Membership {
             // A newcomer hears of us sooner than our slow beacon would tell it.
             self.next_beacon = self.next_beacon.min(now + Duration::from_millis(100));
         }
+        let incarnation = sequence >> INCARNATION_AT;
         let peer = self.peers.entry(id).or_insert_with(|| Peer {
-            facts,
+            facts: facts.clone(),
+            incarnation,
             heard_at: from,
             last_heard: now,
             renewal,
@@ -268,6 +276,15 @@ impl Membership {
         }
         peer.last_heard = now;
         peer.renewal = renewal;
+        if incarnation > peer.incarnation {
+            // It has booted anew. WireGuard would not listen to one whose clock stands earlier now, and it may be
+            // elsewhere, and another PC with the same stick.
+            out.push(Output::Forget(std::mem::replace(&mut peer.facts, facts.clone())));
+            out.push(Output::Peer { facts, heard_at: from });
+            (peer.incarnation, peer.heard_at) = (incarnation, from);
+            self.refresh_config(out);
+        }
+        let Some(peer) = self.peers.get_mut(&id) else { return };
         // A peer that answers stays where it is: a beacon replayed from elsewhere must not lead its packets away.
         if peer.standing != Standing::Alive {
             if peer.heard_at != from {
@@ -299,10 +316,15 @@ impl Membership {
         self.sealer.seal(nonce, &bytes)
     }
 
-    /// Every second at first, then slower in proportion to the number of nodes; a quarter of it is random.
+    /// Four a second at first, each second for a while, then slower in proportion to the number of nodes; half of it is
+    /// random.
     fn beacon_interval(&mut self) -> Duration {
         let alive = 1 + self.peers.values().filter(|peer| peer.standing == Standing::Alive).count();
-        let millis = if self.beacons_sent < 10 { 1000 } else { 1000 * (alive as u64).clamp(2, 300) };
+        let millis = match self.beacons_sent {
+            0..4 => 250,
+            4..12 => 1000,
+            _ => 1000 * (alive as u64).clamp(2, 300),
+        };
         Duration::from_millis(millis * 3 / 4 + self.rng.random_range(0..=millis / 2))
     }
 
@@ -341,13 +363,17 @@ impl Membership {
             }
         }
         if members_changed {
-            let alive =
-                self.peers.values().filter(|peer| peer.standing == Standing::Alive).map(|peer| &peer.facts);
-            let config = ClusterConfig::of(&self.cluster_name, self.cluster, alive.chain([&self.me]));
-            if config != self.config {
-                self.config = config.clone();
-                out.push(Output::Config(config));
-            }
+            self.refresh_config(out);
+        }
+    }
+
+    fn refresh_config(&mut self, out: &mut Vec<Output>) {
+        let alive =
+            self.peers.values().filter(|peer| peer.standing == Standing::Alive).map(|peer| &peer.facts);
+        let config = ClusterConfig::of(&self.cluster_name, self.cluster, alive.chain([&self.me]));
+        if config != self.config {
+            self.config = config.clone();
+            out.push(Output::Config(config));
         }
     }
 

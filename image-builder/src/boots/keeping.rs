@@ -31,6 +31,7 @@ pub(super) fn twice(nascent: Nascent, plan: &Plan, way: &Way, encrypted: bool) -
     let room: u64 = room.trim().parse().with_context(|| format!("understanding `{}`", room.trim()))?;
     ensure!(room >= AT_LEAST, "the stick has room for {room} MiB only");
     let name = node.shell(USER, "echo kept > /home/brant/kept; hostname")?;
+    let id = node.nodes()?.me;
     switch_off(&nascent, &node, patience)?;
     drop(nascent);
 
@@ -41,8 +42,10 @@ pub(super) fn twice(nascent: Nascent, plan: &Plan, way: &Way, encrypted: bool) -
     let (node, _) = joined(&nascent, plan)?;
     let again = node.shell(USER, "cat /home/brant/kept; hostname")?;
     ensure!(again == format!("kept\n{name}"), "{}: the second start has: {}", way.name, again.trim());
+    let now = node.nodes()?.me;
+    ensure!(now == id, "{}: it was the node {id}, and after the second start it is {now}", way.name);
     let how = if encrypted { ", encrypted" } else { "" };
-    Ok(format!("joined twice, as `{}`, with its files{how}; {room} MiB", name.trim()))
+    Ok(format!("joined twice, as `{}` with the same key, with its files{how}; {room} MiB", name.trim()))
 }
 
 /// Types the passphrase whenever it is asked for, and waits until the node goes on.

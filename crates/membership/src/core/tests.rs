@@ -39,7 +39,7 @@ impl Lan {
             .zip(secrets)
             .map(|(n, secret)| {
                 let secret = ClusterSecret::from_bytes([*secret; 32]);
-                let core = Membership::new("test", &secret, facts(n), [n; 32], Duration::ZERO);
+                let core = Membership::new("test", &secret, facts(n), 0, [n; 32], Duration::ZERO);
                 (address(u16::from(n)), core, true)
             })
             .collect();
@@ -115,9 +115,29 @@ fn an_agent_that_starts_again_with_its_key_is_back_soon() {
     let mut lan = Lan::of(&[7; 3]);
     lan.run(30);
     lan.nodes[2].1 =
-        Membership::new("test", &ClusterSecret::from_bytes([7; 32]), facts(3), [99; 32], lan.now);
+        Membership::new("test", &ClusterSecret::from_bytes([7; 32]), facts(3), 0, [99; 32], lan.now);
     lan.run(25);
     assert_eq!((0..3).map(|node| lan.members(node)).collect::<Vec<_>>(), [3; 3]);
+}
+
+#[test]
+fn a_node_that_boots_anew_under_its_key_is_taken_for_what_it_is_now() {
+    let mut lan = Lan::of(&[7; 3]);
+    lan.run(30);
+    let renamed = NodeFacts { name: "another".to_owned(), ..facts(3) };
+    let secret = ClusterSecret::from_bytes([7; 32]);
+    // Its clock begins anew, too, so that all it says would be old news without the incarnation.
+    let mut anew = Membership::new("test", &secret, renamed.clone(), 1, [99; 32], Duration::ZERO);
+    let beacon = anew.tick(Duration::ZERO).into_iter().find_map(|output| match output {
+        Output::Beacon(datagram) => Some(datagram),
+        _ => None,
+    });
+    let elsewhere = address(77);
+    let now = lan.now;
+    let out = lan.nodes[0].1.datagram(now, elsewhere, &beacon.unwrap());
+    let expected = [Output::Forget(facts(3)), Output::Peer { facts: renamed, heard_at: elsewhere }];
+    assert_eq!(out[..2], expected);
+    assert!(lan.nodes[0].1.config().find("another").is_some());
 }
 
 #[test]
@@ -196,7 +216,7 @@ fn no_damaged_message_of_a_member_harms_a_node() {
     for message in [beacon, Message::Loads(vec![load; 3]), Message::Swim(vec![0; 60])] {
         let envelope = Envelope { from: facts(2).id, sequence: 1, message };
         let whole = postcard::to_allocvec(&envelope).unwrap();
-        let mut node = Membership::new("test", &secret, facts(1), [1; 32], Duration::ZERO);
+        let mut node = Membership::new("test", &secret, facts(1), 0, [1; 32], Duration::ZERO);
         damage::damaged(&whole, 3000, |bytes| {
             node.datagram(Duration::ZERO, address(2), bytes);
             node.datagram(Duration::ZERO, address(2), &sealer.seal([9; 24], bytes));
