@@ -1,14 +1,13 @@
-//! The files that follow the membership: `/etc/brant/cluster.toml` and `/etc/hosts`.
+//! The files that follow the membership: `/etc/hosts` here, `cluster.toml` in `shared_file`.
 
 use anyhow::{Context, Result};
-use brant_types::cluster::{CLUSTER_TOML, ClusterConfig};
+use brant_types::cluster::ClusterConfig;
 use brant_types::node::NodeId;
 use std::io::Write as _;
 use std::path::Path;
 
-/// Writes both files; each is replaced in one step.
-pub(crate) fn write(config: &ClusterConfig, me: NodeId) -> Result<()> {
-    replace(Path::new(CLUSTER_TOML), &config.to_toml())?;
+/// Writes `/etc/hosts`.
+pub(crate) fn write_hosts(config: &ClusterConfig, me: NodeId) -> Result<()> {
     replace(Path::new("/etc/hosts"), &hosts(config, me))
 }
 
@@ -27,7 +26,8 @@ fn hosts(config: &ClusterConfig, me: NodeId) -> String {
     text
 }
 
-fn replace(path: &Path, text: &str) -> Result<()> {
+/// Replaces a file in one step.
+pub(crate) fn replace(path: &Path, text: &str) -> Result<()> {
     let whole = || -> std::io::Result<()> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
@@ -46,6 +46,7 @@ mod tests {
     use super::*;
     use brant_types::node::{ClusterId, NodeFacts, WireGuardKey};
     use brant_types::processor::Features;
+    use brant_types::settings::Settings;
 
     #[test]
     fn every_node_has_a_line_with_both_names() {
@@ -61,7 +62,7 @@ mod tests {
             image_id: String::new(),
             cpu: Features::default(),
         };
-        let config = ClusterConfig::of("x", ClusterId([1; 8]), [&facts]);
+        let config = ClusterConfig::of("x", ClusterId([1; 8]), &Settings::default(), [&facts]);
         let line = format!("{} quiet-heron quiet-heron.brant\n", config.nodes[0].overlay);
         assert!(hosts(&config, facts.id).contains(&line));
     }

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! links ──▶ beacons, gossip ⇄ membership core ──▶ worker: WireGuard peers, cluster.toml, hosts, NFS export
-//! /proc ──▶ load samples ──────▲      └─────────▶ views ──▶ /run/brant/agent.sock
+//! /proc ──▶ load samples ──────▲  ▲   └─────────▶ views ──▶ /run/brant/agent.sock
+//! `brant set`, an edited cluster.toml ┘
 //! ```
 //!
 //! One task owns the membership core; one thread carries out, in order, what needs other programs.
@@ -17,7 +18,9 @@ mod load;
 mod nfs;
 mod overlay;
 mod service;
+mod shared_file;
 mod socket;
+mod wish;
 mod worker;
 
 use std::process::ExitCode;

@@ -4,17 +4,20 @@ use crate::facts;
 use crate::identity::Identity;
 use crate::links::{self, Lan, LinkIndex};
 use crate::load::{self, Sampler};
+use crate::shared_file::{self, Edit};
 use crate::socket;
+use crate::wish::Wish;
 use crate::worker::Worker;
 use anyhow::{Context, Result, bail};
 use brant_membership::core::{Instant, Membership, Output};
 use brant_types::agent::ClusterView;
+use brant_types::node::ClusterId;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc as asynchronous, watch};
 
 /// Runs until it is told to stop; says goodbye to the cluster then.
 pub(crate) fn run() -> Result<()> {
@@ -29,10 +32,13 @@ pub(crate) fn run() -> Result<()> {
     let mut seed = [0; 32];
     rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())
         .context("asking for random bytes")?;
-    let core = Membership::new(&boot.cluster, &secret, me.clone(), key.incarnation, seed, now());
+    let mut core = Membership::new(&boot.cluster, &secret, me.clone(), key.incarnation, seed, now());
+    // Nobody is there yet to be told.
+    let _nobody = core.remember(&shared_file::remembered(&boot.cluster, ClusterId::of(&secret)));
     let (jobs, inbox) = mpsc::channel();
+    let (edits, edited) = asynchronous::unbounded_channel();
     jobs.send(Output::Config(core.config().clone())).context("starting the worker")?;
-    let worker = Worker { secret, key };
+    let worker = Worker { secret, key, edits };
     std::thread::Builder::new()
         .name("worker".to_owned())
         .spawn(move || {
@@ -48,7 +54,8 @@ pub(crate) fn run() -> Result<()> {
         .build()
         .context("starting the event loop")?;
     tracing::info!(name = %me.name, id = %me.id, cores = me.cores, speed = me.speed, "this node");
-    runtime.block_on(Service { core, jobs, joined_at: None, links: BTreeSet::new() }.run())
+    let service = Service { core, jobs, edited, joined_at: None, links: BTreeSet::new(), refused_edit: None };
+    runtime.block_on(service.run())
 }
 
 fn now() -> Instant {
@@ -59,15 +66,18 @@ fn now() -> Instant {
 struct Service {
     core: Membership,
     jobs: mpsc::Sender<Output>,
+    edited: asynchronous::UnboundedReceiver<Edit>,
     joined_at: Option<f64>,
     links: BTreeSet<LinkIndex>,
+    refused_edit: Option<String>,
 }
 
 impl Service {
     async fn run(mut self) -> Result<()> {
         let lan = Lan::open().await?;
         let (views, watched) = watch::channel(self.view());
-        tokio::spawn(socket::serve(socket::listen()?, watched));
+        let (wishes, mut wished) = asynchronous::channel::<Wish>(1);
+        tokio::spawn(socket::serve(socket::listen()?, watched, wishes));
         let mut stop = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
         let mut samples = tokio::time::interval(load::PERIOD);
         samples.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -90,6 +100,12 @@ impl Service {
                         views.send_replace(self.view());
                     }
                     Vec::new()
+                }
+                Some(wish) = wished.recv() => wish.fulfil(&mut self.core),
+                Some(edit) = self.edited.recv() => {
+                    let out = self.take_edit(edit);
+                    views.send_replace(self.view());
+                    out
                 }
                 _ = stop.recv() => {
                     for output in self.core.leave(now()) {
@@ -114,7 +130,27 @@ impl Service {
     }
 
     fn view(&self) -> ClusterView {
-        self.core.view(self.joined_at)
+        ClusterView { refused_edit: self.refused_edit.clone(), ..self.core.view(self.joined_at) }
+    }
+
+    /// What somebody has edited holds for the cluster, or is refused.
+    fn take_edit(&mut self, edit: Edit) -> Vec<Output> {
+        match edit {
+            Edit::Settings(changes) => {
+                self.refused_edit = None;
+                // They were checked already.
+                changes
+                    .into_iter()
+                    .filter_map(|(key, value)| self.core.set(key, value).ok())
+                    .flatten()
+                    .collect()
+            }
+            Edit::Refused(why) => {
+                tracing::warn!("{why}");
+                self.refused_edit = Some(why);
+                Vec::new()
+            }
+        }
     }
 
     /// Does what the core asks for; says whether the members have changed.

@@ -1,12 +1,15 @@
-//! The agent's socket: views of the cluster for local programs, one JSON object a line.
+//! The agent's socket: views of the cluster for local programs, one JSON object a line, and settings from root.
 
+use crate::wish::{Wish, refused};
 use anyhow::{Context, Result};
-use brant_types::agent::{AGENT_SOCKET, AgentRequest, ClusterView};
+use brant_types::agent::{AGENT_SOCKET, AgentRequest, ClusterView, SetAnswer};
+use serde::Serialize;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// The longest question.
 const MOST_ASKED: usize = 256;
@@ -22,13 +25,17 @@ pub(crate) fn listen() -> Result<UnixListener> {
 }
 
 /// Answers whoever connects.
-pub(crate) async fn serve(listener: UnixListener, views: watch::Receiver<ClusterView>) {
+pub(crate) async fn serve(
+    listener: UnixListener,
+    views: watch::Receiver<ClusterView>,
+    wishes: mpsc::Sender<Wish>,
+) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let views = views.clone();
+                let (views, wishes) = (views.clone(), wishes.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = answer(stream, views).await {
+                    if let Err(error) = answer(stream, views, wishes).await {
                         tracing::debug!("a client of the socket went away: {error:#}");
                     }
                 });
@@ -41,8 +48,13 @@ pub(crate) async fn serve(listener: UnixListener, views: watch::Receiver<Cluster
     }
 }
 
-async fn answer(stream: UnixStream, mut views: watch::Receiver<ClusterView>) -> Result<()> {
-    let (read, mut write) = stream.into_split();
+async fn answer(
+    stream: UnixStream,
+    views: watch::Receiver<ClusterView>,
+    wishes: mpsc::Sender<Wish>,
+) -> Result<()> {
+    let who = stream.peer_cred().context("asking the kernel who it is")?;
+    let (read, write) = stream.into_split();
     let mut line = Vec::new();
     let mut read = BufReader::new(read);
     let question = async {
@@ -53,15 +65,41 @@ async fn answer(stream: UnixStream, mut views: watch::Receiver<ClusterView>) -> 
     };
     tokio::time::timeout(Duration::from_secs(5), question).await.context("waiting for a question")??;
     let request: AgentRequest = serde_json::from_slice(&line).context("understanding a question")?;
+    match request {
+        AgentRequest::View => show(write, views, false).await,
+        AgentRequest::Watch => show(write, views, true).await,
+        AgentRequest::Set { .. } if who.uid() != 0 => {
+            let hint = "say it as root: `sudo brant set …`";
+            let why = refused(
+                "not_root",
+                "settings hold for the whole cluster, and only root changes them",
+                Some(hint),
+            );
+            send(&mut { write }, &SetAnswer::Refused(why)).await
+        }
+        AgentRequest::Set { key, value } => {
+            let (answer, answered) = oneshot::channel();
+            wishes.send(Wish { key, value, answer }).await.context("handing a wish on")?;
+            send(&mut { write }, &answered.await.context("waiting for the answer")?).await
+        }
+    }
+}
+
+/// Sends the view, and with `again` whenever there is a newer one.
+async fn show(mut write: OwnedWriteHalf, mut views: watch::Receiver<ClusterView>, again: bool) -> Result<()> {
     loop {
-        let mut text = serde_json::to_vec(&*views.borrow_and_update()).context("writing a view")?;
-        text.push(b'\n');
-        tokio::time::timeout(Duration::from_secs(5), write.write_all(&text))
-            .await
-            .context("sending a view")??;
-        if request == AgentRequest::View {
+        let view = views.borrow_and_update().clone();
+        send(&mut write, &view).await?;
+        if !again {
             return Ok(());
         }
         views.changed().await.context("waiting for the next view")?;
     }
+}
+
+async fn send(write: &mut OwnedWriteHalf, answer: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_vec(answer).context("writing an answer")?;
+    text.push(b'\n');
+    let sent = tokio::time::timeout(Duration::from_secs(5), write.write_all(&text)).await;
+    sent.context("sending an answer")?.context("sending an answer")
 }

@@ -5,16 +5,24 @@ use crate::firewall;
 use crate::identity::Identity;
 use crate::nfs;
 use crate::overlay::Overlay;
+use crate::shared_file::{Edit, SharedFile};
 use anyhow::{Context, Result};
 use brant_membership::core::Output;
 use brant_types::node::{ClusterId, NodeId};
 use brant_types::secret::ClusterSecret;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// How often somebody's edits are looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What the worker begins with.
 pub(crate) struct Worker {
     pub(crate) secret: ClusterSecret,
     pub(crate) key: Identity,
+    /// Where to tell what somebody has edited.
+    pub(crate) edits: UnboundedSender<Edit>,
 }
 
 impl Worker {
@@ -30,17 +38,28 @@ impl Worker {
             .name("export".to_owned())
             .spawn(move || nfs::serve(address))
             .context("starting a thread")?;
-        for job in jobs {
-            let done = match &job {
-                Output::Peer { facts, heard_at } => overlay.peer(facts, *heard_at),
-                Output::Forget(facts) => Overlay::forget(facts),
-                Output::Config(config) => files::write(config, me),
-                Output::Send { .. } | Output::Beacon(_) => Ok(()),
+        let mut shared = SharedFile::new();
+        loop {
+            let done = match jobs.recv_timeout(LOOK_EVERY) {
+                Ok(Output::Peer { facts, heard_at }) => overlay.peer(&facts, heard_at),
+                Ok(Output::Forget(facts)) => Overlay::forget(&facts),
+                Ok(Output::Config(config)) => {
+                    let written = shared.write(&config).map(|edit| self.tell(edit));
+                    written.and_then(|()| files::write_hosts(&config, me))
+                }
+                Ok(Output::Send { .. } | Output::Beacon(_)) => Ok(()),
+                Err(RecvTimeoutError::Timeout) => shared.look().map(|edit| self.tell(edit)),
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
             if let Err(error) = done {
                 tracing::error!("{error:#}");
             }
         }
-        Ok(())
+    }
+
+    fn tell(&self, edit: Option<Edit>) {
+        if let Some(edit) = edit {
+            let _the_agent_ends = self.edits.send(edit);
+        }
     }
 }

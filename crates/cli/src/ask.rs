@@ -11,7 +11,12 @@ use std::process::ExitCode;
 
 /// The cluster as this node sees it.
 pub(crate) fn agent() -> Result<ClusterView> {
-    ask(AGENT_SOCKET, "node-agent", &AgentRequest::View)
+    agent_for(&AgentRequest::View)
+}
+
+/// What node-agent answers to another question.
+pub(crate) fn agent_for<A: DeserializeOwned>(request: &AgentRequest) -> Result<A> {
+    ask(AGENT_SOCKET, "node-agent", request)
 }
 
 /// The daemon that moves processes.

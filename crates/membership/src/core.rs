@@ -1,6 +1,7 @@
 //! The membership core: datagrams, the time and load samples in; datagrams, peers and configurations out.
 
 mod loads;
+mod settings;
 mod view;
 
 use crate::load::SmoothedLoad;
@@ -12,6 +13,7 @@ use brant_types::agent::{Dropped, Load};
 use brant_types::cluster::ClusterConfig;
 use brant_types::node::{ClusterId, NodeFacts, NodeId, is_node_name};
 use brant_types::secret::ClusterSecret;
+use brant_types::settings::Settings;
 use foca::{AccumulatingRuntime, Foca, NoCustomBroadcast, OwnedNotification, PostcardCodec};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
@@ -53,7 +55,7 @@ pub enum Output {
     },
     /// Take the WireGuard peer of this node away.
     Forget(NodeFacts),
-    /// The members have changed, and with them the configuration.
+    /// The members or the settings have changed, and with them the configuration.
     Config(ClusterConfig),
 }
 
@@ -93,6 +95,7 @@ pub struct Membership {
     loads: BTreeMap<NodeId, LoadNews>,
     sample: u64,
     dropped: Dropped,
+    settings: Settings,
     config: ClusterConfig,
 }
 
@@ -110,7 +113,7 @@ impl Membership {
         let identity = SwimIdentity { node: me.id, renewal: 0 };
         let swim = Foca::new(identity, swim::config(), StdRng::from_rng(&mut rng), PostcardCodec);
         let cluster = ClusterId::of(secret);
-        let config = ClusterConfig::of(cluster_name, cluster, [&me]);
+        let config = ClusterConfig::of(cluster_name, cluster, &Settings::default(), [&me]);
         Self {
             cluster_name: cluster_name.to_owned(),
             cluster,
@@ -131,6 +134,7 @@ impl Membership {
             loads: BTreeMap::new(),
             sample: 0,
             dropped: Dropped::default(),
+            settings: Settings::default(),
             config,
             me,
         }
@@ -165,6 +169,7 @@ impl Membership {
         }
         if self.next_loads <= now {
             self.send_loads(&mut out);
+            self.send_digest(&mut out);
             self.next_loads = now + LOAD_PERIOD;
         }
         self.forget_old(now, &mut out);
@@ -214,6 +219,16 @@ impl Membership {
             Message::Loads(news) => {
                 if self.fresh(now, envelope.from, envelope.sequence) {
                     self.hear_loads(news);
+                }
+            }
+            Message::Settings(entries) => {
+                if self.fresh(now, envelope.from, envelope.sequence) {
+                    self.hear_settings(envelope.from, entries, &mut out);
+                }
+            }
+            Message::SettingsDigest(digest) => {
+                if self.fresh(now, envelope.from, envelope.sequence) && digest != self.settings.digest() {
+                    self.send_settings(envelope.from, &mut out);
                 }
             }
         }
@@ -370,7 +385,8 @@ impl Membership {
     fn refresh_config(&mut self, out: &mut Vec<Output>) {
         let alive =
             self.peers.values().filter(|peer| peer.standing == Standing::Alive).map(|peer| &peer.facts);
-        let config = ClusterConfig::of(&self.cluster_name, self.cluster, alive.chain([&self.me]));
+        let config =
+            ClusterConfig::of(&self.cluster_name, self.cluster, &self.settings, alive.chain([&self.me]));
         if config != self.config {
             self.config = config.clone();
             out.push(Output::Config(config));

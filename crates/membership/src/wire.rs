@@ -2,6 +2,7 @@
 
 use brant_types::agent::Load;
 use brant_types::node::{NodeFacts, NodeId};
+use brant_types::settings::Setting;
 use serde::{Deserialize, Serialize};
 
 /// Most load figures in one datagram.
@@ -32,6 +33,10 @@ pub enum Message {
     Swim(Vec<u8>),
     /// The freshest load figures that the sender knows of.
     Loads(Vec<LoadNews>),
+    /// All settings of the cluster that the sender knows.
+    Settings(Vec<(String, Setting)>),
+    /// Their digest: whoever has others sends them.
+    SettingsDigest(u64),
 }
 
 /// One node's load, as told by itself at some time.

@@ -8,8 +8,6 @@ use brant_types::node::NodeId;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A process must have used this much processor time before it is worth a move.
-pub const OLD_ENOUGH: Duration = Duration::from_secs(3);
 /// The least time between two moves away from one node.
 pub const BETWEEN_MOVES: Duration = Duration::from_secs(2);
 /// How long a process stays put after a move failed for it.
@@ -58,13 +56,18 @@ impl Balancer {
         if self.last_move.is_some_and(|last| now.saturating_sub(last) < BETWEEN_MOVES) {
             return None;
         }
+        if !view.settings.balances() {
+            return None;
+        }
+        // Less is not worth a move.
+        let old_enough = view.settings.balance_after();
         let home = view.nodes.iter().find(|node| node.me)?;
         let home_load = cost(home, home, u64::from(home.load?.runnable_milli));
         // Of those that may go, the one that has computed most: it is the likeliest to go on (Harchol-Balter 1997).
         let candidate = candidates
             .iter()
             .filter(|candidate| {
-                candidate.runnable && candidate.cpu >= OLD_ENOUGH && !self.failed.contains_key(&candidate.pid)
+                candidate.runnable && candidate.cpu >= old_enough && !self.failed.contains_key(&candidate.pid)
             })
             .max_by_key(|candidate| (candidate.cpu, -candidate.pid))?;
         let (target_load, target) = view
@@ -105,7 +108,7 @@ impl Balancer {
 /// The living node, this one among them, where one more process would feel the least load.
 pub fn least_loaded(view: &ClusterView, resident_kib: u64) -> Option<&NodeView> {
     let me = view.nodes.iter().find(|node| node.me)?;
-    let candidate = Candidate { pid: 0, cpu: OLD_ENOUGH, runnable: true, resident_kib };
+    let candidate = Candidate { pid: 0, cpu: Duration::ZERO, runnable: true, resident_kib };
     let nodes = view.nodes.iter().filter(|node| node.me || fits(me, node, &candidate));
     nodes
         .filter_map(|node| Some((cost(me, node, u64::from(node.load?.runnable_milli) + 1000), node)))
@@ -136,6 +139,7 @@ mod tests {
     use super::*;
     use brant_types::agent::{Dropped, Load};
     use brant_types::processor::Features;
+    use brant_types::settings::{Key, Settings};
 
     fn node(n: u8, me: bool, runnable: u32) -> NodeView {
         NodeView {
@@ -160,6 +164,8 @@ mod tests {
             revision: "r".to_owned(),
             me: NodeId::from([1; 8]),
             joined_at: None,
+            settings: Settings::default(),
+            refused_edit: None,
             dropped: Dropped::default(),
             nodes,
         }
@@ -208,6 +214,18 @@ mod tests {
         assert_eq!(balancer.decide(soon, &busy, &[job(1, 9)]), None);
         assert!(balancer.decide(soon, &busy, &[job(1, 9), job(2, 5)]).is_some());
         assert!(balancer.decide(T + AFTER_FAILURE, &busy, &[job(1, 9)]).is_some());
+    }
+
+    #[test]
+    fn the_clusters_settings_are_followed() {
+        let mut view = view(&[4, 0]);
+        let mut set = |key, value: &str| {
+            view.settings.set(key, Some(value.to_owned()), view.me).unwrap();
+            Balancer::default().decide(T, &view, &[job(1, 9)])
+        };
+        assert_eq!(set(Key::BalanceAfter, "10"), None);
+        assert!(set(Key::BalanceAfter, "9").is_some());
+        assert_eq!(set(Key::Balance, "off"), None);
     }
 
     #[test]

@@ -25,12 +25,11 @@ pub fn run(daemon: &Daemon) {
             under_way = None;
         }
         let view = daemon.node.view();
-        if view.nodes.len() < 2 {
+        if view.nodes.len() < 2 || !view.settings.balances() {
             continue;
         }
         let mut candidates: Vec<Candidate> = inspect::candidates();
-        candidates
-            .retain(|candidate| candidate.runnable && candidate.cpu >= brant_migration::balancer::OLD_ENOUGH);
+        candidates.retain(|candidate| candidate.runnable);
         let Some(order) = balancer.decide(now, &view, &candidates) else { continue };
         // Looking closely at a process costs, so only the chosen one is looked at.
         let unit = match movable(order) {

@@ -1,21 +1,41 @@
 //! What `node-agent` tells on its socket: one JSON object a line.
 
+use crate::migration::Refused;
 use crate::node::NodeId;
 use crate::processor::Features;
+use crate::settings::Settings;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv6Addr;
 
 /// Where node-agent listens.
 pub const AGENT_SOCKET: &str = "/run/brant/agent.sock";
 
-/// A question to node-agent; any local user may ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// A question to node-agent; any local user may ask, only root may set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AgentRequest {
     /// One [`ClusterView`], then the connection closes.
     View,
     /// A [`ClusterView`] now, and again whenever it changes or a second has passed.
     Watch,
+    /// Changes a setting of the whole cluster, or with no value goes back to what holds by itself; one [`SetAnswer`],
+    /// then the connection closes.
+    Set {
+        /// The setting's name.
+        key: String,
+        /// What it becomes.
+        value: Option<String>,
+    },
+}
+
+/// What becomes of [`AgentRequest::Set`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SetAnswer {
+    /// It holds here, and within seconds on all nodes.
+    Set,
+    /// Nothing has changed.
+    Refused(Refused),
 }
 
 /// The cluster as this node sees it.
@@ -29,6 +49,12 @@ pub struct ClusterView {
     pub me: NodeId,
     /// Seconds of kernel uptime when this node first agreed on a cluster with another node.
     pub joined_at: Option<f64>,
+    /// What holds on all nodes.
+    #[serde(default)]
+    pub settings: Settings,
+    /// Why a `cluster.toml` that somebody has edited on this node was not taken, and where it is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_edit: Option<String>,
     /// Datagrams that were not for us, not authentic, or malformed; dropped and counted.
     pub dropped: Dropped,
     /// All members, in the order of their ids.

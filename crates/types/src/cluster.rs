@@ -2,6 +2,7 @@
 
 use crate::node::{ClusterId, NodeFacts, NodeId};
 use crate::processor::Features;
+use crate::settings::Settings;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -10,7 +11,7 @@ use std::net::Ipv6Addr;
 /// Where the shared configuration lives on a node.
 pub const CLUSTER_TOML: &str = "/etc/brant/cluster.toml";
 
-/// The members of the cluster, in the order of their ids.
+/// The settings of the cluster, and its members in the order of their ids.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClusterConfig {
@@ -18,6 +19,9 @@ pub struct ClusterConfig {
     pub cluster: String,
     /// A digest of the rest: equal revisions are equal configurations.
     pub revision: String,
+    /// What holds on all of them.
+    #[serde(default)]
+    pub settings: Settings,
     /// The members.
     #[serde(default, rename = "node")]
     pub nodes: Vec<NodeEntry>,
@@ -48,10 +52,15 @@ pub struct NodeEntry {
 }
 
 impl ClusterConfig {
-    /// The configuration that these members make; their order does not matter.
+    /// The configuration that these settings and members make; their order does not matter.
     ///
     /// Where two nodes claim one name, the lower id keeps it and the others append the start of their ids.
-    pub fn of<'a>(cluster: &str, id: ClusterId, members: impl IntoIterator<Item = &'a NodeFacts>) -> Self {
+    pub fn of<'a>(
+        cluster: &str,
+        id: ClusterId,
+        settings: &Settings,
+        members: impl IntoIterator<Item = &'a NodeFacts>,
+    ) -> Self {
         let mut facts: Vec<&NodeFacts> = members.into_iter().collect();
         facts.sort_by_key(|node| node.id);
         facts.dedup_by_key(|node| node.id);
@@ -77,7 +86,8 @@ impl ClusterConfig {
                 }
             })
             .collect();
-        let mut config = Self { cluster: cluster.to_owned(), revision: String::new(), nodes };
+        let mut config =
+            Self { cluster: cluster.to_owned(), revision: String::new(), settings: settings.clone(), nodes };
         let digest = Sha256::digest(config.to_toml().as_bytes());
         config.revision = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         config
@@ -87,7 +97,8 @@ impl ClusterConfig {
     pub fn to_toml(&self) -> String {
         let body = toml::to_string(self).unwrap_or_else(|_| unreachable!("strings, numbers and tables only"));
         format!(
-            "# Written by node-agent; the same bytes on every node. Changes made by hand are overwritten.\n{body}"
+            "# Written by node-agent; the same bytes on every node. Settings may be changed here or by `brant set`, and hold\n\
+             # on all nodes; other changes made by hand are overwritten.\n{body}"
         )
     }
 
@@ -105,6 +116,7 @@ impl ClusterConfig {
 mod tests {
     use super::*;
     use crate::node::WireGuardKey;
+    use crate::settings::Key;
 
     fn facts(seed: u8, name: &str) -> NodeFacts {
         let key = WireGuardKey([seed; 32]);
@@ -125,16 +137,26 @@ mod tests {
     fn the_same_members_in_any_order_make_the_same_bytes() {
         let (a, b, c) = (facts(1, "a"), facts(2, "b"), facts(3, "c"));
         let id = ClusterId([0; 8]);
-        let one = ClusterConfig::of("x", id, [&a, &b, &c]).to_toml();
-        let two = ClusterConfig::of("x", id, [&c, &a, &b, &a]).to_toml();
+        let mut settings = Settings::default();
+        settings.set(Key::Balance, Some("off".to_owned()), a.id).unwrap();
+        settings.set(Key::BalanceAfter, None, b.id).unwrap();
+        let one = ClusterConfig::of("x", id, &settings, [&a, &b, &c]).to_toml();
+        let two = ClusterConfig::of("x", id, &settings, [&c, &a, &b, &a]).to_toml();
         assert_eq!(one, two);
-        assert_ne!(one, ClusterConfig::of("x", id, [&a, &b]).to_toml());
-        assert_eq!(toml::from_str::<ClusterConfig>(&one).unwrap().nodes.len(), 3);
+        assert_ne!(one, ClusterConfig::of("x", id, &settings, [&a, &b]).to_toml());
+        assert_ne!(one, ClusterConfig::of("x", id, &Settings::default(), [&a, &b, &c]).to_toml());
+        let read = toml::from_str::<ClusterConfig>(&one).unwrap();
+        assert_eq!((read.nodes.len(), read.settings), (3, settings));
     }
 
     #[test]
     fn names_are_made_unique() {
-        let config = ClusterConfig::of("x", ClusterId([0; 8]), [&facts(1, "owl"), &facts(2, "owl")]);
+        let config = ClusterConfig::of(
+            "x",
+            ClusterId([0; 8]),
+            &Settings::default(),
+            [&facts(1, "owl"), &facts(2, "owl")],
+        );
         assert_ne!(config.nodes[0].name, config.nodes[1].name);
         assert!(config.find("owl").is_some());
     }

@@ -11,4 +11,5 @@ pub mod node;
 pub mod ports;
 pub mod processor;
 pub mod secret;
+pub mod settings;
 pub mod site;

@@ -50,6 +50,41 @@ pub(crate) fn configuration_is_equal(run: &mut Run) -> Result<String> {
     })
 }
 
+/// Sets something on the last node, edits the file on the first, and breaks it there.
+pub(crate) fn settings_hold(run: &mut Run) -> Result<String> {
+    let (home, last) = (run.home(), run.nodes.last().context("finding the last node")?);
+    let refused = last.shell(USER, "brant set balance-after 4 2>&1; echo $?")?;
+    ensure!(
+        refused.contains("only root") && refused.trim().ends_with('1'),
+        "`{USER}` is told: {}",
+        refused.trim()
+    );
+    let all_have = |value: &str| {
+        run.patience.wait(AGREEING, || {
+            for node in &run.nodes {
+                let said = node.shell(USER, "brant set balance-after")?;
+                ensure!(said.trim() == value, "on {} it is {}, not {value}", node.name, said.trim());
+            }
+            Ok(())
+        })
+    };
+    last.shell(ROOT, "brant set balance-after 4")?;
+    all_have("4")?;
+    // Seen by the agent, and told to the others.
+    home.shell(ROOT, "printf 'settings.balance-after = 5\\n' > /etc/brant/cluster.toml")?;
+    all_have("5")?;
+    home.shell(ROOT, "printf 'settings.balance-after = five\\n' > /etc/brant/cluster.toml")?;
+    let why = run.patience.wait(AGREEING, || {
+        let said = home.shell(USER, "brant set 2>&1 > /dev/null")?;
+        ensure!(said.contains("line 1: "), "nothing is said of the broken file: {}", said.trim());
+        Ok(said.trim().to_owned())
+    })?;
+    home.shell(ROOT, "grep -q five /etc/brant/cluster.toml.refused && brant set balance-after --default")?;
+    all_have("3")?;
+    configuration_is_equal(run)?;
+    Ok(why)
+}
+
 /// Tries another node's daemons from this one: as root, which must work, and as an ordinary user, who must be refused; and
 /// root from the LAN, where nothing may listen.
 pub(crate) fn users_are_kept_off(run: &mut Run) -> Result<String> {

@@ -36,6 +36,7 @@ type Step = (&'static str, fn(&mut Run) -> Result<String>);
 const STEPS: &[Step] = &[
     ("every node lists every other one, and nobody typed anything", cluster_steps::nodes_list_each_other),
     ("`cluster.toml` is the same bytes on every node", cluster_steps::configuration_is_equal),
+    ("a setting made on one node holds on all, and a broken file on none", cluster_steps::settings_hold),
     ("ordinary users cannot speak to other nodes' daemons", cluster_steps::users_are_kept_off),
     ("node1 gets four days of logs", job_steps::write_logs),
     ("four jobs that nobody moves give the counts and the time of one node", job_steps::run_unmoved),

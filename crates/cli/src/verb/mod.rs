@@ -5,4 +5,5 @@ pub(crate) mod migrate;
 pub(crate) mod nodes;
 pub(crate) mod page;
 pub(crate) mod ps;
+pub(crate) mod set;
 pub(crate) mod why;

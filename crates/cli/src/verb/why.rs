@@ -3,6 +3,7 @@
 use crate::ask;
 use anyhow::{Context, Result, bail};
 use brant_types::migration::{UserAnswer, UserRequest};
+use brant_types::settings::{Key, Settings};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -35,9 +36,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
                 _ => format!(", with its {} descendants", members - 1),
             };
             let line = match sleeper {
-                None => format!(
-                    "{pid} can move{along}; the balancer moves it once it has computed for 3 s and another node is idler"
-                ),
+                None => format!("{pid} can move{along}; {}", by_itself(&ask::agent()?.settings)),
                 Some(sleeper) => format!("{pid} can move{along}, but only by hand: {}", waits(sleeper)),
             };
             writeln!(std::io::stdout(), "{line}").context("printing")?;
@@ -45,6 +44,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         UserAnswer::Stayed(refused) | UserAnswer::Denied(refused) => Ok(ask::refuse(&refused)),
         other => bail!("migrationd answered something else: {other:?}"),
+    }
+}
+
+/// When it moves without anybody asking.
+fn by_itself(settings: &Settings) -> String {
+    if settings.balances() {
+        let after = settings.value(Key::BalanceAfter);
+        format!("the balancer moves it once it has computed for {after} s and another node is idler")
+    } else {
+        "but only by hand: the cluster's balancer is off (`brant set balance on`)".to_owned()
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::{Membership, Output, Standing};
 use crate::wire::{LoadNews, MOST_LOADS, Message};
-use brant_types::node::NodeId;
 use rand::RngExt;
 use std::net::SocketAddrV6;
 
@@ -21,13 +20,8 @@ impl Membership {
     }
 
     pub(super) fn send_loads(&mut self, out: &mut Vec<Output>) {
-        let mut alive: Vec<(NodeId, SocketAddrV6)> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.standing == Standing::Alive)
-            .map(|(id, peer)| (*id, peer.heard_at))
-            .collect();
-        if alive.is_empty() {
+        let chosen = self.some_members(LOAD_FANOUT);
+        if chosen.is_empty() {
             return;
         }
         // Own figures always; of the others a random part, so that the datagram stays of fixed size.
@@ -38,11 +32,16 @@ impl Membership {
             news.swap_remove(gone);
         }
         news.extend(self.loads.get(&self.me.id));
-        for _ in 0..LOAD_FANOUT.min(alive.len()) {
-            let chosen = self.rng.random_range(0..alive.len());
-            let (_, to) = alive.swap_remove(chosen);
+        for to in chosen {
             let datagram = self.seal(Message::Loads(news.clone()));
             out.push(Output::Send { to, datagram });
         }
+    }
+
+    /// Where some members were heard last, drawn at random.
+    pub(super) fn some_members(&mut self, most: usize) -> Vec<SocketAddrV6> {
+        let alive = self.peers.values().filter(|peer| peer.standing == Standing::Alive);
+        let mut alive: Vec<SocketAddrV6> = alive.map(|peer| peer.heard_at).collect();
+        (0..most.min(alive.len())).map(|_| alive.swap_remove(self.rng.random_range(0..alive.len()))).collect()
     }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use brant_types::agent::NodeState;
 use brant_types::node::WireGuardKey;
+use brant_types::settings::Key;
 use std::collections::VecDeque;
 
 struct Lan {
@@ -11,6 +12,8 @@ struct Lan {
     sent: Vec<(SocketAddrV6, Vec<u8>)>,
     /// Of 100 datagrams, how many are lost.
     loss: u32,
+    /// The first node of the half that does not hear the others.
+    apart: Option<usize>,
     rng: StdRng,
 }
 
@@ -43,7 +46,14 @@ impl Lan {
                 (address(u16::from(n)), core, true)
             })
             .collect();
-        Self { now: Duration::ZERO, nodes, sent: Vec::new(), loss: 0, rng: StdRng::from_seed([0; 32]) }
+        Self {
+            now: Duration::ZERO,
+            nodes,
+            sent: Vec::new(),
+            loss: 0,
+            apart: None,
+            rng: StdRng::from_seed([0; 32]),
+        }
     }
 
     fn run(&mut self, seconds: u64) {
@@ -56,20 +66,26 @@ impl Lan {
                     flying.extend(core.tick(self.now).into_iter().map(|output| (*from, output)));
                 }
             }
-            while let Some((from, output)) = flying.pop_front() {
-                for (to, core, on) in &mut self.nodes {
-                    let datagram = match &output {
-                        Output::Beacon(datagram) => datagram,
-                        Output::Send { to: one, datagram } if one == to => datagram,
-                        _ => continue,
-                    };
-                    self.sent.push((from, datagram.clone()));
-                    if *on && self.rng.random_range(0..100) >= self.loss {
-                        // Own echoes included, as on a looped switch.
-                        flying.extend(
-                            core.datagram(self.now, from, datagram).into_iter().map(|output| (*to, output)),
-                        );
-                    }
+            self.deliver(flying);
+        }
+    }
+
+    fn deliver(&mut self, mut flying: VecDeque<(SocketAddrV6, Output)>) {
+        while let Some((from, output)) = flying.pop_front() {
+            let half = |address: SocketAddrV6, apart| address.ip().segments()[7] as usize > apart;
+            for (to, core, on) in &mut self.nodes {
+                let datagram = match &output {
+                    Output::Beacon(datagram) => datagram,
+                    Output::Send { to: one, datagram } if one == to => datagram,
+                    _ => continue,
+                };
+                self.sent.push((from, datagram.clone()));
+                let hears = self.apart.is_none_or(|apart| half(from, apart) == half(*to, apart));
+                if *on && hears && self.rng.random_range(0..100) >= self.loss {
+                    // Own echoes included, as on a looped switch.
+                    flying.extend(
+                        core.datagram(self.now, from, datagram).into_iter().map(|output| (*to, output)),
+                    );
                 }
             }
         }
@@ -138,6 +154,53 @@ fn a_node_that_boots_anew_under_its_key_is_taken_for_what_it_is_now() {
     let expected = [Output::Forget(facts(3)), Output::Peer { facts: renamed, heard_at: elsewhere }];
     assert_eq!(out[..2], expected);
     assert!(lan.nodes[0].1.config().find("another").is_some());
+}
+
+fn set(lan: &mut Lan, node: usize, key: Key, value: &str) {
+    let out = lan.nodes[node].1.set(key, Some(value.to_owned())).unwrap();
+    let from = lan.nodes[node].0;
+    lan.deliver(out.into_iter().map(|output| (from, output)).collect());
+}
+
+#[test]
+fn a_setting_is_on_all_nodes_soon_and_outlives_its_author() {
+    let mut lan = Lan::of(&[7; 5]);
+    lan.loss = 30;
+    lan.run(10);
+    set(&mut lan, 4, Key::Balance, "off");
+    lan.run(6);
+    assert!(lan.nodes.iter().all(|(_, core, _)| !core.settings().balances()));
+    lan.nodes[4].2 = false;
+    lan.run(20);
+    assert!(lan.nodes[..4].iter().all(|(_, core, _)| !core.settings().balances()));
+    // One who comes later hears of it.
+    lan.nodes[4].2 = true;
+    let secret = ClusterSecret::from_bytes([7; 32]);
+    lan.nodes[4].1 = Membership::new("test", &secret, facts(5), 1, [55; 32], lan.now);
+    lan.run(20);
+    let bytes: BTreeSet<String> = lan.nodes.iter().map(|(_, core, _)| core.config().to_toml()).collect();
+    assert_eq!(bytes.len(), 1);
+    assert!(!lan.nodes[4].1.settings().balances());
+}
+
+#[test]
+fn the_later_change_counts_also_after_both_halves_have_changed_it() {
+    let mut lan = Lan::of(&[7; 4]);
+    lan.run(5);
+    // Apart: each half hears only itself.
+    lan.apart = Some(2);
+    lan.run(20);
+    set(&mut lan, 0, Key::BalanceAfter, "10");
+    set(&mut lan, 3, Key::BalanceAfter, "20");
+    set(&mut lan, 3, Key::BalanceAfter, "30");
+    lan.run(5);
+    assert_eq!(lan.nodes[1].1.settings().value(Key::BalanceAfter), "10");
+    assert_eq!(lan.nodes[2].1.settings().value(Key::BalanceAfter), "30");
+    lan.apart = None;
+    lan.run(60);
+    assert!(lan.nodes.iter().all(|(_, core, _)| core.settings().value(Key::BalanceAfter) == "30"));
+    let bytes: BTreeSet<String> = lan.nodes.iter().map(|(_, core, _)| core.config().to_toml()).collect();
+    assert_eq!(bytes.len(), 1);
 }
 
 #[test]

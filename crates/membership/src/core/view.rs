@@ -47,6 +47,8 @@ impl Membership {
             revision: self.config.revision.clone(),
             me: self.me.id,
             joined_at,
+            settings: self.settings.clone(),
+            refused_edit: None,
             dropped: self.dropped,
             nodes,
         }

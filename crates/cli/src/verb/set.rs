@@ -1,0 +1,108 @@
+//! `brant set`.
+
+use crate::ask;
+use crate::table::render;
+use anyhow::{Context, Result};
+use brant_types::agent::{AgentRequest, ClusterView, SetAnswer};
+use brant_types::settings::Key;
+use serde_json::{Value, json};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Arguments of `brant set`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The setting; without one, all are listed.
+    key: Option<String>,
+    /// What it becomes, on all nodes; without it, what it is now.
+    value: Option<String>,
+    /// Go back to what holds by itself.
+    #[arg(long, requires = "key", conflicts_with = "value")]
+    default: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows settings of the cluster, or changes one.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let Some(key) = &arguments.key else { return list(arguments.json) };
+    if arguments.value.is_none() && !arguments.default {
+        return show(key, arguments.json);
+    }
+    let request = AgentRequest::Set { key: key.clone(), value: arguments.value.clone() };
+    let answer: SetAnswer = ask::agent_for(&request)?;
+    if arguments.json {
+        ask::print_json(&answer)?;
+    }
+    match answer {
+        SetAnswer::Set if arguments.json => Ok(ExitCode::SUCCESS),
+        SetAnswer::Set => {
+            let value =
+                key.parse::<Key>().map(|key| ask::agent().map(|view| view.settings.value(key).to_owned()));
+            let value = value.context("reading it again")??;
+            writeln!(std::io::stdout(), "{key} is {value} now, on all nodes within seconds")
+                .context("printing")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        SetAnswer::Refused(_) if arguments.json => Ok(ExitCode::from(1)),
+        SetAnswer::Refused(refused) => Ok(ask::refuse(&refused)),
+    }
+}
+
+fn list(json: bool) -> Result<ExitCode> {
+    let view = ask::agent()?;
+    if json {
+        let all = Key::ALL.map(|key| (key.name().to_owned(), about(&view, key)));
+        ask::print_json(&Value::Object(all.into_iter().collect()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows = Key::ALL.map(|key| {
+        let value = view.settings.value(key).to_owned();
+        vec![
+            key.name().to_owned(),
+            value,
+            author(&view, key).unwrap_or("-").to_owned(),
+            key.meaning().to_owned(),
+        ]
+    });
+    let table = render(&["SETTING", "VALUE", "SET ON", "MEANING"], &[], &rows);
+    write!(std::io::stdout(), "{table}").context("printing")?;
+    if let Some(why) = &view.refused_edit {
+        eprintln!("note: {why}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(key: &str, json: bool) -> Result<ExitCode> {
+    let key = match key.parse::<Key>() {
+        Ok(key) => key,
+        Err(unknown) => {
+            eprintln!("brant: {unknown}");
+            return Ok(ExitCode::from(1));
+        }
+    };
+    let view = ask::agent()?;
+    if json {
+        ask::print_json(&about(&view, key))?;
+    } else {
+        writeln!(std::io::stdout(), "{}", view.settings.value(key)).context("printing")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn about(view: &ClusterView, key: Key) -> Value {
+    json!({
+        "value": view.settings.value(key),
+        "default": key.default_value(),
+        "set_on": author(view, key),
+        "meaning": key.meaning(),
+    })
+}
+
+/// The name of the node where it was set, or its id if it has gone.
+fn author(view: &ClusterView, key: Key) -> Option<&str> {
+    let setting = view.settings.register(key).filter(|setting| setting.value.is_some())?;
+    let node = view.nodes.iter().find(|node| node.id == setting.author);
+    Some(node.map_or("a node that has gone", |node| node.name.as_str()))
+}
