@@ -7,13 +7,38 @@ use brant_types::meminfo;
 use brant_types::node::{NodeFacts, NodeId};
 use brant_types::ports;
 use brant_types::processor::Features;
-use std::time::{Duration, Instant};
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime};
 
 /// Reads what `init` handed over.
 pub(crate) fn boot() -> Result<BootFacts> {
     let text = std::fs::read_to_string(BOOT_FACTS)
         .with_context(|| format!("reading `{BOOT_FACTS}`, which init writes"))?;
     toml::from_str(&text).with_context(|| format!("understanding `{BOOT_FACTS}`"))
+}
+
+/// What `init` hands over, which changes with the leases.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    seen: Option<SystemTime>,
+}
+
+impl Watched {
+    /// The seeds, if the file is another than last time.
+    pub(crate) fn seeds_if_changed(&mut self) -> Option<Vec<IpAddr>> {
+        let written = std::fs::metadata(BOOT_FACTS).and_then(|about| about.modified()).ok()?;
+        if self.seen == Some(written) {
+            return None;
+        }
+        self.seen = Some(written);
+        match boot() {
+            Ok(boot) => Some(boot.seeds),
+            Err(error) => {
+                tracing::warn!("{error:#}");
+                None
+            }
+        }
+    }
 }
 
 /// Seconds since the kernel started.

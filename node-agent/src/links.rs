@@ -1,9 +1,10 @@
 //! The wired links, and the one socket that beacons and gossip use.
 
+use crate::addresses;
 use anyhow::{Context, Result};
 use brant_types::ports;
 use std::collections::BTreeSet;
-use std::net::{Ipv6Addr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV6};
 use std::path::Path;
 use tokio::net::UdpSocket;
 
@@ -42,6 +43,7 @@ impl Lan {
         let socket =
             UdpSocket::bind(address).await.with_context(|| format!("opening UDP port {}", ports::GOSSIP))?;
         socket.set_multicast_loop_v6(false).context("switching the multicast echo off")?;
+        socket.set_broadcast(true).context("allowing broadcasts")?;
         Ok(Self { socket })
     }
 
@@ -56,10 +58,29 @@ impl Lan {
         }
     }
 
+    /// Sends to everybody on each IPv4 network: for switches that drop multicast.
+    pub(crate) async fn broadcast(&self, datagram: &[u8]) {
+        for address in addresses::broadcasts() {
+            self.send(mapped(address), datagram).await;
+        }
+    }
+
     /// Sends to one node; what is lost, the protocol repeats.
     pub(crate) async fn send(&self, to: SocketAddrV6, datagram: &[u8]) {
         if let Err(error) = self.socket.send_to(datagram, to).await {
             tracing::debug!(%to, %error, "a datagram was not sent");
         }
     }
+}
+
+/// The beacons' port of this address.
+pub(crate) fn port_of(address: IpAddr) -> SocketAddrV6 {
+    match address {
+        IpAddr::V4(address) => mapped(address),
+        IpAddr::V6(address) => SocketAddrV6::new(address, ports::GOSSIP, 0, 0),
+    }
+}
+
+fn mapped(address: Ipv4Addr) -> SocketAddrV6 {
+    SocketAddrV6::new(address.to_ipv6_mapped(), ports::GOSSIP, 0, 0)
 }

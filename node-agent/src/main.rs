@@ -9,6 +9,7 @@
 //!
 //! One task owns the membership core; one thread carries out, in order, what needs other programs.
 
+mod addresses;
 mod facts;
 mod files;
 mod firewall;
@@ -27,6 +28,10 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_target(false).init();
+    // A node that computes must not be taken for dead; the agent itself hardly computes.
+    if let Err(errno) = rustix::process::nice(-10) {
+        tracing::warn!(%errno, "going before the node's other processes");
+    }
     match service::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

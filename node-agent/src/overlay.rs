@@ -61,9 +61,7 @@ impl Overlay {
 
     /// Makes or refreshes a peer.
     pub(crate) fn peer(&self, facts: &NodeFacts, heard_at: SocketAddrV6) -> Result<()> {
-        let scope =
-            if heard_at.scope_id() == 0 { String::new() } else { format!("%{}", heard_at.scope_id()) };
-        let endpoint = format!("[{}{scope}]:{}", heard_at.ip(), facts.port);
+        let endpoint = endpoint(heard_at, facts.port);
         let allowed = format!("{}/128", self.cluster.overlay_address(facts.id));
         Tool::new("wg")
             .args(["set", INTERFACE, "peer", &facts.key.to_base64(), "preshared-key", "/dev/stdin"])
@@ -82,6 +80,15 @@ impl Overlay {
     }
 }
 
+/// An address as `wg` takes it: the kernel's WireGuard knows no IPv4 within IPv6.
+fn endpoint(heard_at: SocketAddrV6, port: u16) -> String {
+    match (heard_at.ip().to_ipv4_mapped(), heard_at.scope_id()) {
+        (Some(address), _) => format!("{address}:{port}"),
+        (None, 0) => format!("[{}]:{port}", heard_at.ip()),
+        (None, scope) => format!("[{}%{scope}]:{port}", heard_at.ip()),
+    }
+}
+
 fn ip(args: &[&str]) -> Result<()> {
     Tool::new("ip").args(args).run().context("setting up the overlay interface")
 }
@@ -91,4 +98,18 @@ fn text_input(text: &str) -> Result<OwnedFd> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context("making a pipe")?;
     std::fs::File::from(write).write_all(text.as_bytes()).context("filling a pipe")?;
     Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_written_as_wireguard_reads_them() {
+        let of =
+            |address: &str, scope| endpoint(SocketAddrV6::new(address.parse().unwrap(), 1, 0, scope), 51820);
+        assert_eq!(of("fe80::1", 2), "[fe80::1%2]:51820");
+        assert_eq!(of("2001:db8::1", 0), "[2001:db8::1]:51820");
+        assert_eq!(of("::ffff:10.88.0.15", 0), "10.88.0.15:51820");
+    }
 }

@@ -1,19 +1,20 @@
 //! The event loop: the one task that owns the membership core.
 
+use crate::addresses;
 use crate::facts;
 use crate::identity::Identity;
 use crate::links::{self, Lan, LinkIndex};
 use crate::load::{self, Sampler};
 use crate::shared_file::{self, Edit};
 use crate::socket;
-use crate::wish::Wish;
+use crate::wish::{self, What, Wish};
 use crate::worker::Worker;
 use anyhow::{Context, Result, bail};
 use brant_membership::core::{Instant, Membership, Output};
-use brant_types::agent::ClusterView;
+use brant_types::agent::{AgentAnswer, ClusterView};
 use brant_types::node::ClusterId;
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV6};
 use std::sync::mpsc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,7 +35,7 @@ pub(crate) fn run() -> Result<()> {
         .context("asking for random bytes")?;
     let mut core = Membership::new(&boot.cluster, &secret, me.clone(), key.incarnation, seed, now());
     // Nobody is there yet to be told.
-    let _nobody = core.remember(&shared_file::remembered(&boot.cluster, ClusterId::of(&secret)));
+    let _nobody = core.remember(now(), &shared_file::remembered(&boot.cluster, ClusterId::of(&secret)));
     let (jobs, inbox) = mpsc::channel();
     let (edits, edited) = asynchronous::unbounded_channel();
     jobs.send(Output::Config(core.config().clone())).context("starting the worker")?;
@@ -54,7 +55,18 @@ pub(crate) fn run() -> Result<()> {
         .build()
         .context("starting the event loop")?;
     tracing::info!(name = %me.name, id = %me.id, cores = me.cores, speed = me.speed, "this node");
-    let service = Service { core, jobs, edited, joined_at: None, links: BTreeSet::new(), refused_edit: None };
+    let service = Service {
+        core,
+        jobs,
+        edited,
+        joined_at: None,
+        links: BTreeSet::new(),
+        seeds: Vec::new(),
+        joined: Vec::new(),
+        boot_facts: facts::Watched::default(),
+        beacons: 0,
+        refused_edit: None,
+    };
     runtime.block_on(service.run())
 }
 
@@ -63,12 +75,21 @@ fn now() -> Instant {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
+/// How many beacons go by multicast alone for each that goes by all ways.
+const EACH_WAY: u64 = 4;
+
 struct Service {
     core: Membership,
     jobs: mpsc::Sender<Output>,
     edited: asynchronous::UnboundedReceiver<Edit>,
     joined_at: Option<f64>,
     links: BTreeSet<LinkIndex>,
+    /// Where else to look for the cluster.
+    seeds: Vec<SocketAddrV6>,
+    /// Seeds that somebody has typed.
+    joined: Vec<SocketAddrV6>,
+    boot_facts: facts::Watched,
+    beacons: u64,
     refused_edit: Option<String>,
 }
 
@@ -101,7 +122,7 @@ impl Service {
                     }
                     Vec::new()
                 }
-                Some(wish) = wished.recv() => wish.fulfil(&mut self.core),
+                Some(wish) = wished.recv() => self.fulfil(wish),
                 Some(edit) = self.edited.recv() => {
                     let out = self.take_edit(edit);
                     views.send_replace(self.view());
@@ -127,10 +148,34 @@ impl Service {
             self.links = present;
             self.core.link_changed(now());
         }
+        self.core.set_addresses(now(), &addresses::own());
+        // A DHCP server may have told of more.
+        if let Some(seeds) = self.boot_facts.seeds_if_changed() {
+            self.seeds = seeds.into_iter().map(links::port_of).collect();
+            self.core.link_changed(now());
+        }
     }
 
     fn view(&self) -> ClusterView {
         ClusterView { refused_edit: self.refused_edit.clone(), ..self.core.view(self.joined_at) }
+    }
+
+    fn fulfil(&mut self, wish: Wish) -> Vec<Output> {
+        let (answer, out) = match wish.what {
+            What::Set { key, value } => wish::set(&mut self.core, (&key, value), now()),
+            What::Join(address) => {
+                let seed = links::port_of(address);
+                if !self.joined.contains(&seed) {
+                    self.joined.push(seed);
+                }
+                // The next beacon goes at once, and by all ways.
+                self.beacons = 0;
+                self.core.link_changed(now());
+                (AgentAnswer::Done, Vec::new())
+            }
+        };
+        let _gone_away = wish.answer.send(answer);
+        out
     }
 
     /// What somebody has edited holds for the cluster, or is refused.
@@ -141,7 +186,7 @@ impl Service {
                 // They were checked already.
                 changes
                     .into_iter()
-                    .filter_map(|(key, value)| self.core.set(key, value).ok())
+                    .filter_map(|(key, value)| self.core.set(now(), key, value).ok())
                     .flatten()
                     .collect()
             }
@@ -159,11 +204,19 @@ impl Service {
         for output in out {
             match output {
                 Output::Send { to, datagram } => lan.send(to, &datagram).await,
-                Output::Beacon(datagram) => {
+                Output::Beacon { datagram, to_seeds, alone } => {
                     if self.links.is_empty() {
-                        self.links = links::present();
+                        self.watch_links();
                     }
                     lan.beacon(&self.links, &datagram).await;
+                    // Each way is tried until there is somebody, and now and then for whom the first does not reach.
+                    if alone || self.beacons.is_multiple_of(EACH_WAY) {
+                        lan.broadcast(&datagram).await;
+                        for seed in self.seeds.iter().chain(&self.joined) {
+                            lan.send(*seed, &to_seeds).await;
+                        }
+                    }
+                    self.beacons += 1;
                 }
                 Output::Peer { .. } | Output::Forget(_) => {
                     self.jobs.send(output).context("handing on to the worker")?;

@@ -1,8 +1,8 @@
 //! The agent's socket: views of the cluster for local programs, one JSON object a line, and settings from root.
 
-use crate::wish::{Wish, refused};
+use crate::wish::{What, Wish, refused};
 use anyhow::{Context, Result};
-use brant_types::agent::{AGENT_SOCKET, AgentRequest, ClusterView, SetAnswer};
+use brant_types::agent::{AGENT_SOCKET, AgentAnswer, AgentRequest, ClusterView};
 use serde::Serialize;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -68,21 +68,21 @@ async fn answer(
     match request {
         AgentRequest::View => show(write, views, false).await,
         AgentRequest::Watch => show(write, views, true).await,
-        AgentRequest::Set { .. } if who.uid() != 0 => {
-            let hint = "say it as root: `sudo brant set …`";
-            let why = refused(
-                "not_root",
-                "settings hold for the whole cluster, and only root changes them",
-                Some(hint),
-            );
-            send(&mut { write }, &SetAnswer::Refused(why)).await
+        AgentRequest::Set { .. } | AgentRequest::Join { .. } if who.uid() != 0 => {
+            let hint = "say it as root, with `sudo`";
+            let why =
+                refused("not_root", "this concerns the whole cluster, and only root may do it", Some(hint));
+            send(&mut { write }, &AgentAnswer::Refused(why)).await
         }
-        AgentRequest::Set { key, value } => {
-            let (answer, answered) = oneshot::channel();
-            wishes.send(Wish { key, value, answer }).await.context("handing a wish on")?;
-            send(&mut { write }, &answered.await.context("waiting for the answer")?).await
-        }
+        AgentRequest::Set { key, value } => wish(write, &wishes, What::Set { key, value }).await,
+        AgentRequest::Join { address } => wish(write, &wishes, What::Join(address)).await,
     }
+}
+
+async fn wish(mut write: OwnedWriteHalf, wishes: &mpsc::Sender<Wish>, what: What) -> Result<()> {
+    let (answer, answered) = oneshot::channel();
+    wishes.send(Wish { what, answer }).await.context("handing a wish on")?;
+    send(&mut write, &answered.await.context("waiting for the answer")?).await
 }
 
 /// Sends the view, and with `again` whenever there is a newer one.

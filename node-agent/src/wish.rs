@@ -1,17 +1,26 @@
 //! What local programs want changed: one at a time, answered by the task that owns the membership core.
 
-use brant_membership::core::{Membership, Output};
-use brant_types::agent::SetAnswer;
+use brant_membership::core::{Instant, Membership, Output};
+use brant_types::agent::AgentAnswer;
 use brant_types::migration::Refused;
 use brant_types::settings::{BadValue, Key, NoSuchKey};
+use std::net::IpAddr;
 use tokio::sync::oneshot;
 
-/// A setting that is to be changed, and who waits for the answer.
+/// A wish, and who waits for the answer.
 #[derive(Debug)]
 pub(crate) struct Wish {
-    pub(crate) key: String,
-    pub(crate) value: Option<String>,
-    pub(crate) answer: oneshot::Sender<SetAnswer>,
+    pub(crate) what: What,
+    pub(crate) answer: oneshot::Sender<AgentAnswer>,
+}
+
+/// What is wanted.
+#[derive(Debug)]
+pub(crate) enum What {
+    /// A setting's value; none is what holds by itself.
+    Set { key: String, value: Option<String> },
+    /// A node to be looked for at this address.
+    Join(IpAddr),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -22,20 +31,17 @@ enum Unfulfilled {
     Value(#[from] BadValue),
 }
 
-impl Wish {
-    /// Changes it, and answers.
-    pub(crate) fn fulfil(self, core: &mut Membership) -> Vec<Output> {
-        let (answer, out) = match change(core, &self.key, self.value) {
-            Ok(out) => (SetAnswer::Set, out),
-            Err(why) => (SetAnswer::Refused(refused("not_a_setting", &why.to_string(), None)), Vec::new()),
-        };
-        let _gone_away = self.answer.send(answer);
-        out
+/// Changes a setting, and answers.
+pub(crate) fn set(
+    core: &mut Membership,
+    (key, value): (&str, Option<String>),
+    now: Instant,
+) -> (AgentAnswer, Vec<Output>) {
+    let change = || Ok::<_, Unfulfilled>(core.set(now, key.parse::<Key>()?, value)?);
+    match change() {
+        Ok(out) => (AgentAnswer::Done, out),
+        Err(why) => (AgentAnswer::Refused(refused("not_a_setting", &why.to_string(), None)), Vec::new()),
     }
-}
-
-fn change(core: &mut Membership, key: &str, value: Option<String>) -> Result<Vec<Output>, Unfulfilled> {
-    Ok(core.set(key.parse::<Key>()?, value)?)
 }
 
 /// A refusal for whoever has asked.

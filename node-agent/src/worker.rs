@@ -47,7 +47,7 @@ impl Worker {
                     let written = shared.write(&config).map(|edit| self.tell(edit));
                     written.and_then(|()| files::write_hosts(&config, me))
                 }
-                Ok(Output::Send { .. } | Output::Beacon(_)) => Ok(()),
+                Ok(Output::Send { .. } | Output::Beacon { .. }) => Ok(()),
                 Err(RecvTimeoutError::Timeout) => shared.look().map(|edit| self.tell(edit)),
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };

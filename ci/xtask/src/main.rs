@@ -2,6 +2,7 @@
 
 mod bench;
 mod simulate;
+mod simulate_cluster;
 mod test;
 mod tidy;
 
@@ -27,6 +28,8 @@ enum Verb {
     Tidy,
     /// The migration protocol under random schedules of everything that can go wrong.
     Simulate(simulate::Arguments),
+    /// The membership of clusters of up to 1,000 nodes: how soon they agree, and what it costs.
+    SimulateCluster(simulate_cluster::Arguments),
     /// Tests.
     #[command(subcommand)]
     Test(Test),
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Verb::Check => check(),
         Verb::Tidy => tidy::run(&root()),
         Verb::Simulate(arguments) => simulate::run(&arguments),
+        Verb::SimulateCluster(arguments) => simulate_cluster::run(&arguments),
         Verb::Test(Test::Full(arguments)) => test::run(&arguments),
         Verb::Bench(Bench::Migrate(args)) => bench::run(&args),
         Verb::Bench(Bench::Build(args)) => bench::build::run(&args),

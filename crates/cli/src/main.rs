@@ -27,6 +27,8 @@ enum Verb {
     History(verb::history::Arguments),
     /// Move a running process to another node.
     Migrate(verb::migrate::Arguments),
+    /// Look for the cluster at an address that no beacon reaches.
+    Join(verb::join::Arguments),
     /// Show the settings of the cluster, or change one on all its nodes.
     Set(verb::set::Arguments),
     /// Say whether a process can move, and if not, why.
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Verb::Page(arguments) => verb::page::run(&arguments),
         Verb::History(arguments) => verb::history::run(&arguments),
         Verb::Migrate(arguments) => verb::migrate::run(&arguments),
+        Verb::Join(arguments) => verb::join::run(&arguments),
         Verb::Set(arguments) => verb::set::run(&arguments),
         Verb::Why(arguments) => verb::why::run(&arguments),
     };

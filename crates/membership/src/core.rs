@@ -1,5 +1,7 @@
 //! The membership core: datagrams, the time and load samples in; datagrams, peers and configurations out.
 
+mod beacons;
+mod introduce;
 mod loads;
 mod settings;
 mod view;
@@ -9,16 +11,17 @@ use crate::replay::ReplayWindow;
 use crate::seal::{Sealer, Unopened};
 use crate::swim::{self, SwimIdentity, Timers};
 use crate::wire::{Envelope, LoadNews, Message};
+use beacons::Heard;
 use brant_types::agent::{Dropped, Load};
 use brant_types::cluster::ClusterConfig;
 use brant_types::node::{ClusterId, NodeFacts, NodeId, is_node_name};
 use brant_types::secret::ClusterSecret;
 use brant_types::settings::Settings;
-use foca::{AccumulatingRuntime, Foca, NoCustomBroadcast, OwnedNotification, PostcardCodec};
+use foca::{AccumulatingRuntime, Foca, NoCustomBroadcast, OwnedNotification, PostcardCodec, State, Timer};
 use rand::rngs::StdRng;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{Rng, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddrV6;
+use std::net::{IpAddr, SocketAddrV6};
 use std::time::Duration;
 
 /// Time since some fixed moment before the core was made.
@@ -32,6 +35,11 @@ const DOWN_FOR: Duration = Duration::from_secs(300);
 const MOST_PENDING: usize = 64;
 /// Where a boot's number begins in the counter of messages; below it are two years of microseconds.
 const INCARNATION_AT: u32 = 46;
+/// Most addresses of one node.
+pub(crate) const MOST_ADDRESSES: usize = 4;
+/// To how many that were just heard SWIM is announced at once, and each second.
+const MOST_ANNOUNCES: u32 = 16;
+const ANNOUNCES_A_SECOND: u32 = 4;
 const LOAD_PERIOD: Duration = Duration::from_secs(1);
 
 /// What the shell has to do.
@@ -44,8 +52,15 @@ pub enum Output {
         /// The sealed datagram.
         datagram: Vec<u8>,
     },
-    /// Send this datagram to everybody on every link.
-    Beacon(Vec<u8>),
+    /// Send this datagram to everybody on every link, and to the seeds.
+    Beacon {
+        /// The sealed datagram, for all who are on a link.
+        datagram: Vec<u8>,
+        /// The same for seeds, who are asked to answer.
+        to_seeds: Vec<u8>,
+        /// Whether no other node is known yet, so that each way is worth trying.
+        alone: bool,
+    },
     /// Make or refresh the WireGuard peer for this node.
     Peer {
         /// Who.
@@ -61,6 +76,7 @@ pub enum Output {
 
 struct Peer {
     facts: NodeFacts,
+    addresses: Vec<IpAddr>,
     incarnation: u64,
     heard_at: SocketAddrV6,
     last_heard: Instant,
@@ -87,6 +103,8 @@ pub struct Membership {
     rng: StdRng,
     peers: BTreeMap<NodeId, Peer>,
     timers: Timers,
+    addresses: Vec<IpAddr>,
+    announces: u32,
     sequence: u64,
     next_beacon: Instant,
     next_loads: Instant,
@@ -96,7 +114,11 @@ pub struct Membership {
     sample: u64,
     dropped: Dropped,
     settings: Settings,
+    lost: u64,
     config: ClusterConfig,
+    /// When it was made, and whether it has to be made anew.
+    config_made: Instant,
+    config_stale: bool,
 }
 
 impl Membership {
@@ -123,6 +145,8 @@ impl Membership {
             rng,
             peers: BTreeMap::new(),
             timers: Timers::default(),
+            addresses: Vec::new(),
+            announces: MOST_ANNOUNCES,
             // Above all that was sent before under the same key, by an earlier run of this agent or in an earlier
             // boot, so that peers take it for new.
             sequence: (u64::from(incarnation) << INCARNATION_AT)
@@ -135,14 +159,20 @@ impl Membership {
             sample: 0,
             dropped: Dropped::default(),
             settings: Settings::default(),
+            lost: 0,
             config,
+            config_made: Instant::ZERO,
+            config_stale: false,
             me,
         }
     }
 
     /// When [`Membership::tick`] wants to be called next.
     pub fn next_tick(&self) -> Instant {
-        let own = self.next_beacon.min(self.next_loads);
+        let mut own = self.next_beacon.min(self.next_loads);
+        if self.config_stale {
+            own = own.min(self.config_made + self.config_interval());
+        }
         self.timers.next().map_or(own, |timer| timer.min(own))
     }
 
@@ -152,28 +182,56 @@ impl Membership {
         self.beacons_sent = 0;
     }
 
+    /// Where this node can be reached from other networks.
+    pub fn set_addresses(&mut self, now: Instant, addresses: &[IpAddr]) {
+        let addresses = &addresses[..addresses.len().min(MOST_ADDRESSES)];
+        if self.addresses != addresses {
+            self.addresses = addresses.to_vec();
+            self.link_changed(now);
+        }
+    }
+
     /// Does what is due.
     pub fn tick(&mut self, now: Instant) -> Vec<Output> {
         let mut out = Vec::new();
         while let Some(timer) = self.timers.due(now) {
+            if self.is_refuted(&timer) {
+                continue;
+            }
             // A timer that SWIM no longer expects is an error to it, and changes nothing.
             let _stale = self.swim.handle_timer(timer, &mut self.runtime);
             self.drain_swim(now, &mut out);
         }
         if self.next_beacon <= now {
-            let renewal = self.swim.identity().renewal;
-            let beacon = self.seal(Message::Beacon { facts: self.me.clone(), renewal });
-            out.push(Output::Beacon(beacon));
+            let alone = !self.peers.values().any(|peer| peer.standing == Standing::Alive);
+            let (datagram, to_seeds) = (self.sealed_beacon(false), self.sealed_beacon(true));
+            out.push(Output::Beacon { datagram, to_seeds, alone });
             self.beacons_sent += 1;
             self.next_beacon = now + self.beacon_interval();
         }
         if self.next_loads <= now {
             self.send_loads(&mut out);
             self.send_digest(&mut out);
+            self.ask_for_introductions(&mut out);
+            self.announces = (self.announces + ANNOUNCES_A_SECOND).min(MOST_ANNOUNCES);
             self.next_loads = now + LOAD_PERIOD;
         }
         self.forget_old(now, &mut out);
+        if self.config_stale {
+            self.refresh_config(now, &mut out);
+        }
         out
+    }
+
+    /// Whether this is the end of a suspicion that is over. foca 2.0 does nothing then, but tells the node that it was taken
+    /// for dead, which makes it join anew, and deaf to whoever has not heard of that yet.
+    fn is_refuted(&self, timer: &Timer<SwimIdentity>) -> bool {
+        let Timer::ChangeSuspectToDown { member_id, incarnation, .. } = timer else { return false };
+        !self.swim.iter_membership_state().any(|member| {
+            member.id() == member_id
+                && member.incarnation() == *incarnation
+                && member.state() == State::Suspect
+        })
     }
 
     /// Takes a datagram from the LAN. Never fails: what is not good is dropped and counted.
@@ -199,14 +257,19 @@ impl Membership {
             return out;
         }
         match envelope.message {
-            Message::Beacon { facts, renewal } => {
+            Message::Beacon { facts, renewal, addresses, asks } => {
                 if facts.id != envelope.from
                     || NodeId::of(&facts.key) != facts.id
                     || !is_node_name(&facts.name)
                 {
                     self.dropped.malformed += 1;
                 } else {
-                    self.beacon(now, from, envelope.sequence, facts, renewal, &mut out);
+                    let heard = Heard { from, sequence: envelope.sequence, facts, renewal, addresses };
+                    self.beacon(now, heard, &mut out);
+                    if asks {
+                        let datagram = self.sealed_beacon(false);
+                        out.push(Output::Send { to: from, datagram });
+                    }
                 }
             }
             Message::Swim(packet) => {
@@ -223,7 +286,17 @@ impl Membership {
             }
             Message::Settings(entries) => {
                 if self.fresh(now, envelope.from, envelope.sequence) {
-                    self.hear_settings(envelope.from, entries, &mut out);
+                    self.hear_settings(now, envelope.from, entries, &mut out);
+                }
+            }
+            Message::Who(ids) => {
+                if self.fresh(now, envelope.from, envelope.sequence) {
+                    self.introduce(envelope.from, &ids, &mut out);
+                }
+            }
+            Message::Introduce(nodes) => {
+                if self.fresh(now, envelope.from, envelope.sequence) {
+                    self.meet(from, &nodes, &mut out);
                 }
             }
             Message::SettingsDigest(digest) => {
@@ -251,64 +324,19 @@ impl Membership {
         out
     }
 
+    /// This node.
+    pub fn me(&self) -> NodeId {
+        self.me.id
+    }
+
+    /// How often a member went down, or seemed to.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
     /// The configuration that the present members make.
     pub fn config(&self) -> &ClusterConfig {
         &self.config
-    }
-
-    fn beacon(
-        &mut self,
-        now: Instant,
-        from: SocketAddrV6,
-        sequence: u64,
-        facts: NodeFacts,
-        renewal: u32,
-        out: &mut Vec<Output>,
-    ) {
-        let id = facts.id;
-        let pending = self.peers.values().filter(|peer| peer.standing == Standing::Pending).count();
-        if !self.peers.contains_key(&id) {
-            if pending >= MOST_PENDING {
-                return;
-            }
-            out.push(Output::Peer { facts: facts.clone(), heard_at: from });
-            // A newcomer hears of us sooner than our slow beacon would tell it.
-            self.next_beacon = self.next_beacon.min(now + Duration::from_millis(100));
-        }
-        let incarnation = sequence >> INCARNATION_AT;
-        let peer = self.peers.entry(id).or_insert_with(|| Peer {
-            facts: facts.clone(),
-            incarnation,
-            heard_at: from,
-            last_heard: now,
-            renewal,
-            window: ReplayWindow::default(),
-            standing: Standing::Pending,
-        });
-        if !peer.window.take(sequence) {
-            self.dropped.replayed += 1;
-            return;
-        }
-        peer.last_heard = now;
-        peer.renewal = renewal;
-        if incarnation > peer.incarnation {
-            // It has booted anew. WireGuard would not listen to one whose clock stands earlier now, and it may be
-            // elsewhere, and another PC with the same stick.
-            out.push(Output::Forget(std::mem::replace(&mut peer.facts, facts.clone())));
-            out.push(Output::Peer { facts, heard_at: from });
-            (peer.incarnation, peer.heard_at) = (incarnation, from);
-            self.refresh_config(out);
-        }
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        // A peer that answers stays where it is: a beacon replayed from elsewhere must not lead its packets away.
-        if peer.standing != Standing::Alive {
-            if peer.heard_at != from {
-                peer.heard_at = from;
-                out.push(Output::Peer { facts: peer.facts.clone(), heard_at: from });
-            }
-            let _refused = self.swim.announce(SwimIdentity { node: id, renewal }, &mut self.runtime);
-            self.drain_swim(now, out);
-        }
     }
 
     fn fresh(&mut self, now: Instant, from: NodeId, sequence: u64) -> bool {
@@ -331,16 +359,9 @@ impl Membership {
         self.sealer.seal(nonce, &bytes)
     }
 
-    /// Four a second at first, each second for a while, then slower in proportion to the number of nodes; half of it is
-    /// random.
-    fn beacon_interval(&mut self) -> Duration {
-        let alive = 1 + self.peers.values().filter(|peer| peer.standing == Standing::Alive).count();
-        let millis = match self.beacons_sent {
-            0..4 => 250,
-            4..12 => 1000,
-            _ => 1000 * (alive as u64).clamp(2, 300),
-        };
-        Duration::from_millis(millis * 3 / 4 + self.rng.random_range(0..=millis / 2))
+    /// The more members, the longer it takes to make and to write.
+    fn config_interval(&self) -> Duration {
+        Duration::from_millis(100 + 2 * self.peers.len() as u64)
     }
 
     fn drain_swim(&mut self, now: Instant, out: &mut Vec<Output>) {
@@ -372,17 +393,24 @@ impl Membership {
                 }
                 (Standing::Alive, false) => {
                     peer.standing = Standing::Down(now);
+                    self.lost += 1;
                     members_changed = true;
                 }
                 _ => {}
             }
         }
         if members_changed {
-            self.refresh_config(out);
+            self.refresh_config(now, out);
         }
     }
 
-    fn refresh_config(&mut self, out: &mut Vec<Output>) {
+    /// Makes the configuration anew; where that has just been done, a little later, for what has changed meanwhile, too.
+    fn refresh_config(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.config_stale = now < self.config_made + self.config_interval();
+        if self.config_stale {
+            return;
+        }
+        self.config_made = now;
         let alive =
             self.peers.values().filter(|peer| peer.standing == Standing::Alive).map(|peer| &peer.facts);
         let config =

@@ -17,5 +17,7 @@ pub mod core;
 pub mod load;
 pub mod replay;
 pub mod seal;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod swim;
 pub mod wire;

@@ -8,6 +8,11 @@ pub struct ReplayWindow {
 }
 
 impl ReplayWindow {
+    /// Whether this is the highest number that was taken.
+    pub fn is_newest(&self, number: u64) -> bool {
+        number == self.highest
+    }
+
     /// Whether this number is new; if so it is taken. Numbers start at 1.
     pub fn take(&mut self, number: u64) -> bool {
         if number > self.highest {

@@ -11,7 +11,7 @@ use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 
 const MAGIC: &[u8; 4] = b"BRNT";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const HEADER: usize = 4 + 1 + 8;
 const NONCE: usize = 24;
 /// The most that a datagram may hold; longer ones are not looked at.

@@ -39,11 +39,11 @@ const fn at_least_one(n: usize) -> NonZeroUsize {
 /// A LAN of ordinary PCs, some of them busy: a dead node is noticed in about 5 s.
 pub(crate) fn config() -> Config {
     Config {
-        probe_period: Duration::from_millis(1500),
-        probe_rtt: Duration::from_millis(700),
+        probe_period: Duration::from_millis(900),
+        probe_rtt: Duration::from_millis(450),
         num_indirect_probes: at_least_one(3),
         max_transmissions: NonZeroU8::new(10).unwrap_or(NonZeroU8::MIN),
-        suspect_to_down_after: Duration::from_secs(4),
+        suspect_to_down_after: Duration::from_millis(2300),
         remove_down_after: Duration::from_secs(3600).into(),
         // Leaves room for the seal and the envelope within an Ethernet frame.
         max_packet_size: at_least_one(1300),

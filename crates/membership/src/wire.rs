@@ -1,12 +1,13 @@
-//! What is inside a sealed datagram, in postcard's encoding. Variants are only ever appended.
+//! What is inside a sealed datagram, in postcard's encoding. Variants are only ever appended; whatever else changes, changes the version.
 
 use brant_types::agent::Load;
 use brant_types::node::{NodeFacts, NodeId};
 use brant_types::settings::Setting;
 use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Most load figures in one datagram.
-pub const MOST_LOADS: usize = 24;
+pub const MOST_LOADS: usize = 16;
 
 /// A message and who sent it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +29,10 @@ pub enum Message {
         facts: NodeFacts,
         /// Its current SWIM identity's number.
         renewal: u32,
+        /// Where it can be reached from other networks.
+        addresses: Vec<IpAddr>,
+        /// Whether the receiver is asked for a beacon in return.
+        asks: bool,
     },
     /// One packet of the SWIM protocol.
     Swim(Vec<u8>),
@@ -37,6 +42,19 @@ pub enum Message {
     Settings(Vec<(String, Setting)>),
     /// Their digest: whoever has others sends them.
     SettingsDigest(u64),
+    /// Where are these? The sender has not heard them itself.
+    Who(Vec<NodeId>),
+    /// Some of them, where the sender has heard them.
+    Introduce(Vec<Introduction>),
+}
+
+/// Where a node may be reached.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Introduction {
+    /// Address and port that the sender has heard it from.
+    pub heard_at: (Ipv6Addr, u16),
+    /// What it says itself.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// One node's load, as told by itself at some time.

@@ -5,12 +5,12 @@ use crate::node::NodeId;
 use crate::processor::Features;
 use crate::settings::Settings;
 use serde::{Deserialize, Serialize};
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Where node-agent listens.
 pub const AGENT_SOCKET: &str = "/run/brant/agent.sock";
 
-/// A question to node-agent; any local user may ask, only root may set.
+/// A question to node-agent; any local user may ask, only root may wish for changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AgentRequest {
@@ -18,7 +18,7 @@ pub enum AgentRequest {
     View,
     /// A [`ClusterView`] now, and again whenever it changes or a second has passed.
     Watch,
-    /// Changes a setting of the whole cluster, or with no value goes back to what holds by itself; one [`SetAnswer`],
+    /// Changes a setting of the whole cluster, or with no value goes back to what holds by itself; one [`AgentAnswer`],
     /// then the connection closes.
     Set {
         /// The setting's name.
@@ -26,14 +26,19 @@ pub enum AgentRequest {
         /// What it becomes.
         value: Option<String>,
     },
+    /// Looks for the cluster at this address as well; one [`AgentAnswer`], then the connection closes.
+    Join {
+        /// Where a node may be.
+        address: IpAddr,
+    },
 }
 
-/// What becomes of [`AgentRequest::Set`].
+/// What becomes of a wish.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum SetAnswer {
-    /// It holds here, and within seconds on all nodes.
-    Set,
+pub enum AgentAnswer {
+    /// It is done here; what concerns all nodes is on all within seconds.
+    Done,
     /// Nothing has changed.
     Refused(Refused),
 }

@@ -1,6 +1,7 @@
 //! One file a verb.
 
 pub(crate) mod history;
+pub(crate) mod join;
 pub(crate) mod migrate;
 pub(crate) mod nodes;
 pub(crate) mod page;

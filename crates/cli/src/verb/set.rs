@@ -3,7 +3,7 @@
 use crate::ask;
 use crate::table::render;
 use anyhow::{Context, Result};
-use brant_types::agent::{AgentRequest, ClusterView, SetAnswer};
+use brant_types::agent::{AgentAnswer, AgentRequest, ClusterView};
 use brant_types::settings::Key;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -31,13 +31,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return show(key, arguments.json);
     }
     let request = AgentRequest::Set { key: key.clone(), value: arguments.value.clone() };
-    let answer: SetAnswer = ask::agent_for(&request)?;
+    let answer: AgentAnswer = ask::agent_for(&request)?;
     if arguments.json {
         ask::print_json(&answer)?;
     }
     match answer {
-        SetAnswer::Set if arguments.json => Ok(ExitCode::SUCCESS),
-        SetAnswer::Set => {
+        AgentAnswer::Done if arguments.json => Ok(ExitCode::SUCCESS),
+        AgentAnswer::Done => {
             let value =
                 key.parse::<Key>().map(|key| ask::agent().map(|view| view.settings.value(key).to_owned()));
             let value = value.context("reading it again")??;
@@ -45,8 +45,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
                 .context("printing")?;
             Ok(ExitCode::SUCCESS)
         }
-        SetAnswer::Refused(_) if arguments.json => Ok(ExitCode::from(1)),
-        SetAnswer::Refused(refused) => Ok(ask::refuse(&refused)),
+        AgentAnswer::Refused(_) if arguments.json => Ok(ExitCode::from(1)),
+        AgentAnswer::Refused(refused) => Ok(ask::refuse(&refused)),
     }
 }
 

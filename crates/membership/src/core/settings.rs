@@ -1,7 +1,7 @@
 //! Spreading settings: a change goes to a few random members at once, and on from each that it is new to; and once a
 //! second each node compares digests with one, so that those who missed it, or were away, hear of it.
 
-use super::{Membership, Output};
+use super::{Instant, Membership, Output};
 use crate::wire::Message;
 use brant_types::node::NodeId;
 use brant_types::settings::{BadValue, Key, Setting, Settings};
@@ -22,18 +22,19 @@ impl Membership {
     ///
     /// # Errors
     /// [`BadValue`]; nothing has changed.
-    pub fn set(&mut self, key: Key, value: Option<String>) -> Result<Vec<Output>, BadValue> {
+    pub fn set(&mut self, now: Instant, key: Key, value: Option<String>) -> Result<Vec<Output>, BadValue> {
         self.settings.set(key, value, self.me.id)?;
-        Ok(self.tell_settings())
+        Ok(self.tell_settings(now))
     }
 
     /// Takes what an earlier run of this agent has known.
-    pub fn remember(&mut self, settings: &Settings) -> Vec<Output> {
-        if self.settings.merge(settings) { self.tell_settings() } else { Vec::new() }
+    pub fn remember(&mut self, now: Instant, settings: &Settings) -> Vec<Output> {
+        if self.settings.merge(settings) { self.tell_settings(now) } else { Vec::new() }
     }
 
     pub(super) fn hear_settings(
         &mut self,
+        now: Instant,
         from: NodeId,
         entries: Vec<(String, Setting)>,
         out: &mut Vec<Output>,
@@ -41,7 +42,7 @@ impl Membership {
         let all_of_them = entries.len() < MOST_IN_ONE;
         let theirs = Settings::of(entries);
         if self.settings.merge(&theirs) {
-            out.extend(self.tell_settings());
+            out.extend(self.tell_settings(now));
         } else if all_of_them && self.settings.has_news_for(&theirs) {
             self.send_settings(from, out);
         }
@@ -60,9 +61,9 @@ impl Membership {
         }
     }
 
-    fn tell_settings(&mut self) -> Vec<Output> {
+    fn tell_settings(&mut self, now: Instant) -> Vec<Output> {
         let mut out = Vec::new();
-        self.refresh_config(&mut out);
+        self.refresh_config(now, &mut out);
         for to in self.some_members(FANOUT) {
             self.send_settings_to(to, &mut out);
         }

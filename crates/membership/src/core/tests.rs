@@ -4,6 +4,7 @@ use super::*;
 use brant_types::agent::NodeState;
 use brant_types::node::WireGuardKey;
 use brant_types::settings::Key;
+use rand::RngExt;
 use std::collections::VecDeque;
 
 struct Lan {
@@ -14,6 +15,8 @@ struct Lan {
     loss: u32,
     /// The first node of the half that does not hear the others.
     apart: Option<usize>,
+    /// Whether the switch drops multicast: beacons reach the first node only, which the others have for a seed.
+    pruned: bool,
     rng: StdRng,
 }
 
@@ -52,6 +55,7 @@ impl Lan {
             sent: Vec::new(),
             loss: 0,
             apart: None,
+            pruned: false,
             rng: StdRng::from_seed([0; 32]),
         }
     }
@@ -75,7 +79,8 @@ impl Lan {
             let half = |address: SocketAddrV6, apart| address.ip().segments()[7] as usize > apart;
             for (to, core, on) in &mut self.nodes {
                 let datagram = match &output {
-                    Output::Beacon(datagram) => datagram,
+                    Output::Beacon { to_seeds, .. } if self.pruned && *to == address(1) => to_seeds,
+                    Output::Beacon { datagram, .. } if !self.pruned => datagram,
                     Output::Send { to: one, datagram } if one == to => datagram,
                     _ => continue,
                 };
@@ -145,7 +150,7 @@ fn a_node_that_boots_anew_under_its_key_is_taken_for_what_it_is_now() {
     // Its clock begins anew, too, so that all it says would be old news without the incarnation.
     let mut anew = Membership::new("test", &secret, renamed.clone(), 1, [99; 32], Duration::ZERO);
     let beacon = anew.tick(Duration::ZERO).into_iter().find_map(|output| match output {
-        Output::Beacon(datagram) => Some(datagram),
+        Output::Beacon { datagram, .. } => Some(datagram),
         _ => None,
     });
     let elsewhere = address(77);
@@ -153,11 +158,25 @@ fn a_node_that_boots_anew_under_its_key_is_taken_for_what_it_is_now() {
     let out = lan.nodes[0].1.datagram(now, elsewhere, &beacon.unwrap());
     let expected = [Output::Forget(facts(3)), Output::Peer { facts: renamed, heard_at: elsewhere }];
     assert_eq!(out[..2], expected);
+    lan.nodes[0].1.tick(now + Duration::from_secs(1));
     assert!(lan.nodes[0].1.config().find("another").is_some());
 }
 
+#[test]
+fn nodes_that_hear_only_a_seed_are_introduced_to_each_other() {
+    let mut lan = Lan::of(&[7; 5]);
+    (lan.pruned, lan.loss) = (true, 10);
+    lan.run(15);
+    assert_eq!((0..5).map(|node| lan.members(node)).collect::<Vec<_>>(), [5; 5]);
+    // The seed is of no more use then.
+    lan.nodes[0].2 = false;
+    lan.run(20);
+    assert_eq!((1..5).map(|node| lan.members(node)).collect::<Vec<_>>(), [4; 4]);
+}
+
 fn set(lan: &mut Lan, node: usize, key: Key, value: &str) {
-    let out = lan.nodes[node].1.set(key, Some(value.to_owned())).unwrap();
+    let now = lan.now;
+    let out = lan.nodes[node].1.set(now, key, Some(value.to_owned())).unwrap();
     let from = lan.nodes[node].0;
     lan.deliver(out.into_iter().map(|output| (from, output)).collect());
 }
@@ -273,7 +292,7 @@ mod damage;
 fn no_damaged_message_of_a_member_harms_a_node() {
     let secret = ClusterSecret::from_bytes([1; 32]);
     let sealer = Sealer::new(&secret);
-    let beacon = Message::Beacon { facts: facts(2), renewal: 0 };
+    let beacon = Message::Beacon { facts: facts(2), renewal: 0, addresses: Vec::new(), asks: false };
     let load =
         LoadNews { node: facts(2).id, sample: 1, load: Load { runnable_milli: 1, memory_free_kib: 1 } };
     for message in [beacon, Message::Loads(vec![load; 3]), Message::Swim(vec![0; 60])] {

@@ -20,9 +20,8 @@ impl Membership {
                 name: self
                     .config
                     .nodes
-                    .iter()
-                    .find(|entry| entry.id == facts.id)
-                    .map_or(&facts.name, |entry| &entry.name)
+                    .binary_search_by_key(&facts.id, |entry| entry.id)
+                    .map_or(&facts.name, |at| &self.config.nodes[at].name)
                     .clone(),
                 overlay: self.cluster.overlay_address(facts.id),
                 me: facts.id == self.me.id,

@@ -1,0 +1,69 @@
+//! `cargo xtask simulate-cluster`: the membership of clusters of several sizes, under a virtual clock.
+
+use anyhow::{Result, ensure};
+use brant_membership::simulation::{Report, Scenario, run as simulate};
+use std::time::Duration;
+
+/// What to simulate.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// How many nodes; may be given several times [default: 3, 30 and 300].
+    #[arg(long)]
+    nodes: Vec<usize>,
+    /// Of 100 datagrams, how many are lost; may be given several times [default: 0, 5 and 30].
+    #[arg(long)]
+    loss: Vec<u32>,
+    /// How long to look for false alarms, seconds of the cluster's time.
+    #[arg(long, default_value_t = 600)]
+    quiet: u64,
+    /// How many nodes die, one after the other.
+    #[arg(long, default_value_t = 5)]
+    deaths: usize,
+    /// What chance is drawn from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Runs all of them, and prints one table; fails where nodes did not agree.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let or =
+        |given: &[usize], usual: &[usize]| if given.is_empty() { usual.to_vec() } else { given.to_vec() };
+    let losses: Vec<usize> = arguments.loss.iter().map(|loss| *loss as usize).collect();
+    println!("nodes  loss  agreed  B/s/node   max  noticed by one  by all  false alarms      healed");
+    let mut all_agreed = true;
+    for nodes in or(&arguments.nodes, &[3, 30, 300]) {
+        for loss in or(&losses, &[0, 5, 30]) {
+            let scenario = Scenario {
+                nodes,
+                loss: u32::try_from(loss * 10)?,
+                quiet: Duration::from_secs(arguments.quiet),
+                deaths: arguments.deaths,
+                seed: arguments.seed,
+            };
+            let report = simulate(&scenario);
+            println!("{}", row(&report));
+            all_agreed &= report.agreed.is_some() && report.healed.is_some();
+        }
+    }
+    ensure!(all_agreed, "some nodes did not agree within five minutes");
+    Ok(())
+}
+
+fn row(report: &Report) -> String {
+    let seconds = |time: Option<Duration>| {
+        time.map_or_else(|| "never".to_owned(), |time| format!("{:.1} s", time.as_secs_f64()))
+    };
+    format!(
+        "{:5}  {:2} %  {:>6}  {:8.0}  {:4.0}  {:>14}  {:>6}  {:4} in {:4} s  {:>7}",
+        report.nodes,
+        report.loss / 10,
+        seconds(report.agreed),
+        report.rate.0,
+        report.rate.1,
+        seconds(Some(report.noticed.0)),
+        seconds(Some(report.noticed.1)),
+        report.false_alarms,
+        report.quiet.as_secs(),
+        seconds(report.healed),
+    )
+}

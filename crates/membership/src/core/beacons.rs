@@ -1,0 +1,97 @@
+//! Beacons: what this node says of itself to everybody, and what it makes of those that it hears.
+
+use super::{INCARNATION_AT, Instant, MOST_ADDRESSES, MOST_PENDING, Membership, Output, Peer, Standing};
+use crate::replay::ReplayWindow;
+use crate::swim::SwimIdentity;
+use crate::wire::Message;
+use brant_types::node::NodeFacts;
+use rand::RngExt;
+use std::net::{IpAddr, SocketAddrV6};
+use std::time::Duration;
+
+/// A beacon, and where it came from.
+pub(super) struct Heard {
+    pub(super) from: SocketAddrV6,
+    pub(super) sequence: u64,
+    pub(super) facts: NodeFacts,
+    pub(super) renewal: u32,
+    pub(super) addresses: Vec<IpAddr>,
+}
+
+impl Membership {
+    pub(super) fn beacon(
+        &mut self,
+        now: Instant,
+        Heard { from, sequence, facts, renewal, addresses }: Heard,
+        out: &mut Vec<Output>,
+    ) {
+        let id = facts.id;
+        let pending = self.peers.values().filter(|peer| peer.standing == Standing::Pending).count();
+        if !self.peers.contains_key(&id) {
+            if pending >= MOST_PENDING {
+                return;
+            }
+            out.push(Output::Peer { facts: facts.clone(), heard_at: from });
+            // A newcomer hears of us sooner than our slow beacon would tell it.
+            self.next_beacon = self.next_beacon.min(now + Duration::from_millis(100));
+        }
+        let incarnation = sequence >> INCARNATION_AT;
+        let peer = self.peers.entry(id).or_insert_with(|| Peer {
+            facts: facts.clone(),
+            addresses: Vec::new(),
+            incarnation,
+            heard_at: from,
+            last_heard: now,
+            renewal,
+            window: ReplayWindow::default(),
+            standing: Standing::Pending,
+        });
+        if !peer.window.take(sequence) {
+            // The newest one once more came by another way.
+            self.dropped.replayed += u64::from(!peer.window.is_newest(sequence));
+            return;
+        }
+        peer.last_heard = now;
+        peer.renewal = renewal;
+        peer.addresses = addresses.into_iter().take(MOST_ADDRESSES).collect();
+        if incarnation > peer.incarnation {
+            // It has booted anew. WireGuard would not listen to one whose clock stands earlier now, and it may be
+            // elsewhere, and another PC with the same stick.
+            out.push(Output::Forget(std::mem::replace(&mut peer.facts, facts.clone())));
+            out.push(Output::Peer { facts, heard_at: from });
+            (peer.incarnation, peer.heard_at) = (incarnation, from);
+            self.refresh_config(now, out);
+        }
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        // A peer that answers stays where it is: a beacon replayed from elsewhere must not lead its packets away.
+        if peer.standing != Standing::Alive {
+            if peer.heard_at != from {
+                peer.heard_at = from;
+                out.push(Output::Peer { facts: peer.facts.clone(), heard_at: from });
+            }
+            // Of many at once a few are enough: they tell of the others.
+            if self.announces > 0 {
+                self.announces -= 1;
+                let _refused = self.swim.announce(SwimIdentity { node: id, renewal }, &mut self.runtime);
+            }
+            self.drain_swim(now, out);
+        }
+    }
+
+    pub(super) fn sealed_beacon(&mut self, asks: bool) -> Vec<u8> {
+        let (facts, renewal) = (self.me.clone(), self.swim.identity().renewal);
+        self.seal(Message::Beacon { facts, renewal, addresses: self.addresses.clone(), asks })
+    }
+
+    /// Four a second at first, each second for a while, then slower in proportion to the number of nodes; half of it is
+    /// random.
+    pub(super) fn beacon_interval(&mut self) -> Duration {
+        let alive = 1 + self.peers.values().filter(|peer| peer.standing == Standing::Alive).count();
+        let millis = match self.beacons_sent {
+            0..4 => 250,
+            4..12 => 1000,
+            _ => 1000 * (alive as u64).clamp(2, 300),
+        };
+        Duration::from_millis(millis * 3 / 4 + self.rng.random_range(0..=millis / 2))
+    }
+}
