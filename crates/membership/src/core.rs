@@ -3,6 +3,7 @@
 mod beacons;
 mod introduce;
 mod loads;
+mod members;
 mod settings;
 mod view;
 
@@ -17,10 +18,10 @@ use brant_types::cluster::ClusterConfig;
 use brant_types::node::{ClusterId, NodeFacts, NodeId, is_node_name};
 use brant_types::secret::ClusterSecret;
 use brant_types::settings::Settings;
-use foca::{AccumulatingRuntime, Foca, NoCustomBroadcast, OwnedNotification, PostcardCodec, State, Timer};
+use foca::{AccumulatingRuntime, Foca, NoCustomBroadcast, PostcardCodec};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddrV6};
 use std::time::Duration;
 
@@ -223,17 +224,6 @@ impl Membership {
         out
     }
 
-    /// Whether this is the end of a suspicion that is over. foca 2.0 does nothing then, but tells the node that it was taken
-    /// for dead, which makes it join anew, and deaf to whoever has not heard of that yet.
-    fn is_refuted(&self, timer: &Timer<SwimIdentity>) -> bool {
-        let Timer::ChangeSuspectToDown { member_id, incarnation, .. } = timer else { return false };
-        !self.swim.iter_membership_state().any(|member| {
-            member.id() == member_id
-                && member.incarnation() == *incarnation
-                && member.state() == State::Suspect
-        })
-    }
-
     /// Takes a datagram from the LAN. Never fails: what is not good is dropped and counted.
     pub fn datagram(&mut self, now: Instant, from: SocketAddrV6, datagram: &[u8]) -> Vec<Output> {
         let mut out = Vec::new();
@@ -362,82 +352,6 @@ impl Membership {
     /// The more members, the longer it takes to make and to write.
     fn config_interval(&self) -> Duration {
         Duration::from_millis(100 + 2 * self.peers.len() as u64)
-    }
-
-    fn drain_swim(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let mut members_changed = false;
-        while let Some((to, packet)) = self.runtime.to_send() {
-            if let Some(heard_at) = self.peers.get(&to.node).map(|peer| peer.heard_at) {
-                let datagram = self.seal(Message::Swim(packet.to_vec()));
-                out.push(Output::Send { to: heard_at, datagram });
-            }
-        }
-        while let Some((after, timer)) = self.runtime.to_schedule() {
-            self.timers.add(now + after, timer);
-        }
-        while let Some(notification) = self.runtime.to_notify() {
-            members_changed |= matches!(
-                notification,
-                OwnedNotification::MemberUp(_)
-                    | OwnedNotification::MemberDown(_)
-                    | OwnedNotification::Rename(..)
-            );
-        }
-        // A member that SWIM knows through others may become known by its beacon only later: look each time.
-        let active: BTreeSet<NodeId> = self.swim.iter_members().map(|member| member.id().node).collect();
-        for (id, peer) in &mut self.peers {
-            match (peer.standing, active.contains(id)) {
-                (Standing::Pending | Standing::Down(_), true) => {
-                    peer.standing = Standing::Alive;
-                    members_changed = true;
-                }
-                (Standing::Alive, false) => {
-                    peer.standing = Standing::Down(now);
-                    self.lost += 1;
-                    members_changed = true;
-                }
-                _ => {}
-            }
-        }
-        if members_changed {
-            self.refresh_config(now, out);
-        }
-    }
-
-    /// Makes the configuration anew; where that has just been done, a little later, for what has changed meanwhile, too.
-    fn refresh_config(&mut self, now: Instant, out: &mut Vec<Output>) {
-        self.config_stale = now < self.config_made + self.config_interval();
-        if self.config_stale {
-            return;
-        }
-        self.config_made = now;
-        let alive =
-            self.peers.values().filter(|peer| peer.standing == Standing::Alive).map(|peer| &peer.facts);
-        let config =
-            ClusterConfig::of(&self.cluster_name, self.cluster, &self.settings, alive.chain([&self.me]));
-        if config != self.config {
-            self.config = config.clone();
-            out.push(Output::Config(config));
-        }
-    }
-
-    fn forget_old(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let old: Vec<NodeId> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| match peer.standing {
-                Standing::Pending => now.saturating_sub(peer.last_heard) > PENDING_FOR,
-                Standing::Alive => false,
-                Standing::Down(since) => now.saturating_sub(since) > DOWN_FOR,
-            })
-            .map(|(id, _)| *id)
-            .collect();
-        for id in old {
-            self.loads.remove(&id);
-            if let Some(peer) = self.peers.remove(&id) {
-                out.push(Output::Forget(peer.facts));
-            }
-        }
     }
 }
 

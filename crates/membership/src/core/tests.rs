@@ -5,7 +5,7 @@ use brant_types::agent::NodeState;
 use brant_types::node::WireGuardKey;
 use brant_types::settings::Key;
 use rand::RngExt;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 struct Lan {
     now: Instant,
