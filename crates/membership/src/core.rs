@@ -214,6 +214,7 @@ impl Membership {
             self.send_loads(&mut out);
             self.send_digest(&mut out);
             self.ask_for_introductions(&mut out);
+            self.announce_to_pending(now, &mut out);
             self.announces = (self.announces + ANNOUNCES_A_SECOND).min(MOST_ANNOUNCES);
             self.next_loads = now + LOAD_PERIOD;
         }

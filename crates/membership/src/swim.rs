@@ -53,7 +53,7 @@ pub(crate) fn config() -> Config {
             num_members: at_least_one(1),
         }),
         periodic_announce_to_down_members: Some(PeriodicParams {
-            frequency: Duration::from_secs(15),
+            frequency: Duration::from_secs(5),
             num_members: at_least_one(2),
         }),
         periodic_gossip: Some(PeriodicParams {

@@ -9,6 +9,9 @@ use rand::RngExt;
 use std::net::{IpAddr, SocketAddrV6};
 use std::time::Duration;
 
+/// To how many that answer nothing so far SWIM is announced each second.
+const PENDING_A_SECOND: usize = 2;
+
 /// A beacon, and where it came from.
 pub(super) struct Heard {
     pub(super) from: SocketAddrV6,
@@ -76,6 +79,18 @@ impl Membership {
             }
             self.drain_swim(now, out);
         }
+    }
+
+    /// Tells SWIM of some that were heard and that it does not know: their answer, or ours, was lost.
+    pub(super) fn announce_to_pending(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let pending = self.peers.iter().filter(|(_, peer)| peer.standing == Standing::Pending);
+        let mut pending: Vec<SwimIdentity> =
+            pending.map(|(node, peer)| SwimIdentity { node: *node, renewal: peer.renewal }).collect();
+        for _ in 0..PENDING_A_SECOND.min(pending.len()) {
+            let chosen = pending.swap_remove(self.rng.random_range(0..pending.len()));
+            let _refused = self.swim.announce(chosen, &mut self.runtime);
+        }
+        self.drain_swim(now, out);
     }
 
     pub(super) fn sealed_beacon(&mut self, asks: bool) -> Vec<u8> {
