@@ -36,7 +36,10 @@ fuzz_target!(|bytes: &[u8]| {
     // A peer that is known, so that SWIM listens to it.
     let them = facts(2);
     let beacon = Message::Beacon { facts: them.clone(), renewal: 0, addresses: Vec::new(), asks: false };
-    for (sequence, message) in [beacon, Message::Swim(bytes.to_vec())].into_iter().enumerate() {
+    // And whatever else it may say.
+    let said = postcard::from_bytes::<Message>(bytes).ok();
+    let messages = [beacon, Message::Swim(bytes.to_vec())].into_iter().chain(said);
+    for (sequence, message) in messages.enumerate() {
         let envelope = Envelope { from: them.id, sequence: sequence as u64 + 1, message };
         if let Ok(plain) = postcard::to_allocvec(&envelope) {
             node.datagram(now, from, &sealer.seal([9; 24], &plain));
