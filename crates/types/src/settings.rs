@@ -121,7 +121,7 @@ impl FromStr for Key {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
     /// Its value; none when somebody has gone back to what holds by itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub value: Option<String>,
     /// The logical time of the change.
     pub clock: u64,

@@ -192,6 +192,16 @@ fn a_setting_is_on_all_nodes_soon_and_outlives_its_author() {
     lan.nodes[4].2 = false;
     lan.run(20);
     assert!(lan.nodes[..4].iter().all(|(_, core, _)| !core.settings().balances()));
+    // So is going back to what holds by itself.
+    let now = lan.now;
+    let out = lan.nodes[0].1.set(now, Key::BalanceAfter, Some("9".to_owned())).unwrap();
+    let again = lan.nodes[0].1.set(now, Key::BalanceAfter, None).unwrap();
+    let from = lan.nodes[0].0;
+    lan.deliver(out.into_iter().chain(again).map(|output| (from, output)).collect());
+    lan.run(6);
+    let back =
+        |core: &Membership| core.settings().register(Key::BalanceAfter).is_some_and(|it| it.value.is_none());
+    assert!(lan.nodes[..4].iter().all(|(_, core, _)| back(core)));
     // One who comes later hears of it.
     lan.nodes[4].2 = true;
     let secret = ClusterSecret::from_bytes([7; 32]);
