@@ -50,6 +50,7 @@ mod tests {
             root_mounted_at: 4.5,
             seeds: Vec::new(),
             migration_lease: None,
+            changes: brant_types::boot::Changes::default(),
             links: Vec::new(),
         };
         write(&path, &facts).unwrap();

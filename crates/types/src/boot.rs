@@ -37,9 +37,25 @@ pub struct BootFacts {
     /// How long a home node and a host may be cut off from each other, seconds (`brant.lease=`); none says the usual.
     #[serde(default)]
     pub migration_lease: Option<u16>,
+    /// Where what is written goes.
+    #[serde(default)]
+    pub changes: Changes,
     /// Every wired link, with its lease where DHCP has answered so far.
     #[serde(default)]
     pub links: Vec<LinkFacts>,
+}
+
+/// What becomes of what is written on a node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Changes {
+    /// It is gone with the power, as is usual.
+    #[default]
+    InMemory,
+    /// The stick keeps it.
+    OnTheStick,
+    /// The stick should have kept it, and could not be used: it is gone with the power.
+    NotOnTheStick,
 }
 
 /// One wired network link.

@@ -41,6 +41,7 @@ pub(super) fn gather(
         root_mounted_at: uptime()?,
         seeds,
         migration_lease: line.migration_lease,
+        changes: root.changes(),
         links: links::wired()?.iter().map(links::Link::facts).collect(),
     })
 }

@@ -1,8 +1,8 @@
 //! What a person sees first on a console.
 
-use brant_types::boot::BootFacts;
+use brant_types::boot::{BootFacts, Changes};
 
-/// Which node this is and what to type, in three lines.
+/// Which node this is, what to type, and what becomes of what is written, in three or four lines.
 pub(super) fn text(facts: &BootFacts) -> String {
     let (name, cluster) = (&facts.host_name, &facts.cluster);
     let joins = if facts.secret.is_some() {
@@ -10,10 +10,17 @@ pub(super) fn text(facts: &BootFacts) -> String {
     } else {
         "This image carries no cluster secret, so this node stays alone."
     };
+    let changes = match facts.changes {
+        Changes::InMemory => "",
+        Changes::OnTheStick => "What is written here is kept on the stick, which has to stay in.\n",
+        Changes::NotOnTheStick => {
+            "\x1b[1mWhat is written here is gone with the power\x1b[0m: the stick could not be used.\n"
+        }
+    };
     format!(
         "\n\x1b[1mBrant\x1b[0m: this PC is node \x1b[1m{name}\x1b[0m of cluster \x1b[1m{cluster}\x1b[0m; its disks are untouched.\n\
          {joins}\n\
-         You may use `sudo` without a password; `sudo poweroff` ends this node.\n\n"
+         You may use `sudo` without a password; `sudo poweroff` ends this node.\n{changes}\n"
     )
 }
 
@@ -42,7 +49,10 @@ mod tests {
 
     #[test]
     fn no_line_is_wider_than_a_plain_screen() {
-        for said in [text(&facts(true)), text(&facts(false))] {
+        let kept = |changes| text(&BootFacts { changes, ..facts(true) });
+        let lost = kept(Changes::NotOnTheStick);
+        assert!(lost.contains("gone with the power"));
+        for said in [text(&facts(true)), text(&facts(false)), lost, kept(Changes::OnTheStick)] {
             let plain = said.replace("\x1b[1m", "").replace("\x1b[0m", "");
             assert!(plain.lines().all(|line| line.len() <= 79), "{plain}");
         }

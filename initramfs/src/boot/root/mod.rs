@@ -14,7 +14,7 @@ use crate::modules::Modules;
 use crate::report;
 use anyhow::{Context, Result, bail};
 use brant_sys::loop_device::LoopDevice;
-use brant_types::boot::{CHANGES, RootFacts, upper_folder};
+use brant_types::boot::{CHANGES, Changes, RootFacts, upper_folder};
 use medium::Wanted;
 pub(super) use persistence::Persistence;
 use rustix::io::Errno;
@@ -34,12 +34,17 @@ const ASSERTED: [&str; 2] = ["index=on", "nfs_export=on"];
 
 /// A root that is mounted and ready to be switched into.
 #[derive(Debug)]
-pub(super) struct NewRoot(());
+pub(super) struct NewRoot(Changes);
 
 impl NewRoot {
     /// Where it is mounted.
     pub(super) fn path(&self) -> &'static Path {
         Path::new(NEW_ROOT)
+    }
+
+    /// What becomes of what is written to it.
+    pub(super) fn changes(&self) -> Changes {
+        self.0
     }
 }
 
@@ -105,7 +110,7 @@ pub(super) fn assemble(_lower: Lower, image_id: &str, persistence: Option<&Persi
         match kept {
             Ok(()) => {
                 report::say("changes are kept on the stick");
-                return Ok(NewRoot(()));
+                return Ok(NewRoot(Changes::OnTheStick));
             }
             Err(error) => {
                 report::complain(&format!(
@@ -120,7 +125,7 @@ pub(super) fn assemble(_lower: Lower, image_id: &str, persistence: Option<&Persi
     mount("tmpfs", CHANGES, "tmpfs", MountFlags::NOSUID.union(MountFlags::NODEV), c"mode=0700")
         .context("mounting the memory for changes to the root (tmpfs)")?;
     lay_over(image_id)?;
-    Ok(NewRoot(()))
+    Ok(NewRoot(if persistence.is_some() { Changes::NotOnTheStick } else { Changes::InMemory }))
 }
 
 /// Mounts the root, with what is written to it where the changes are.
