@@ -47,6 +47,7 @@ const ROOT: Step = Step {
 /// Boots; returns only with the reason why it could not.
 pub(crate) fn run() -> Result<()> {
     early::mount_all()?;
+    root::make_folders()?;
     let mut line = command_line()?;
     let image = image_facts()?;
     report::say(&format!(

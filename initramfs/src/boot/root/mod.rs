@@ -58,6 +58,12 @@ pub(super) fn facts() -> Result<RootFacts> {
     toml::from_str(&facts).with_context(|| format!("reading `{FACTS}` in the initramfs"))
 }
 
+/// Makes what everybody on the node may enter, before anything that only root may makes it on its way.
+pub(super) fn make_folders() -> Result<()> {
+    folder("/run/brant", 0o755)?;
+    folder(LOWER, 0o755)
+}
+
 /// Mounts the root that the initramfs carries, if it does.
 pub(super) fn mount_carried(facts: &RootFacts) -> Result<Option<Lower>> {
     let RootFacts::Initramfs { size, checksum } = facts else { return Ok(None) };
@@ -88,8 +94,6 @@ fn as_device(file: &File) -> Result<LoopDevice> {
 }
 
 fn mount_lower(device: &Path) -> Result<Lower> {
-    folder("/run/brant", 0o755)?;
-    folder(LOWER, 0o755)?;
     mount(device, LOWER, "squashfs", MountFlags::RDONLY, None).map_err(|errno| {
         // What reads of a checked device fail with.
         let damaged = (errno == Errno::IO).then_some(": the root file system on the medium is damaged");
