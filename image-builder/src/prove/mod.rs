@@ -11,16 +11,21 @@ mod trial;
 
 use crate::cluster::args::{ClusterName, MachineArgs};
 use crate::cluster::joining;
+use crate::cluster::node::{Node, ROOT};
+use crate::cluster::patience::Patience;
 use crate::cluster::stage::{Stage, Wanted};
 use crate::failure::{Advice, Kind};
 use crate::progress::Progress;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use case::Cases;
 use clap::Args;
 use moments::Moments;
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Until a setting is on all nodes, on a PC of today.
+const HEARD: Duration = Duration::from_secs(15);
 
 /// Arguments of `prove`.
 #[derive(Debug, Args)]
@@ -60,6 +65,8 @@ pub(crate) fn run(args: &ProveArgs) -> Result<()> {
     let stage = Stage::set(&Wanted { name, machines, dhcp: false, attach: *attach })?;
     let nodes = stage.nodes();
     joining::lists(&nodes, stage.patience())?;
+    // The cases say what moves when; smoke is where the balancer does.
+    hold_the_balancer(&nodes, stage.patience(), "off")?;
     files::put(&nodes[0], &cases)?;
     let progress = Progress::new();
     let seed = args.seed.unwrap_or_else(now);
@@ -75,6 +82,9 @@ pub(crate) fn run(args: &ProveArgs) -> Result<()> {
         outcomes.push((case.name.clone(), outcome));
     }
     let failed = outcomes.iter().filter(|(_, outcome)| !outcome.is_right()).count();
+    if *attach {
+        hold_the_balancer(&nodes, stage.patience(), "--default")?;
+    }
     stage.end(failed > 0 && args.keep_failed);
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", outcome::table(&outcomes)).context("printing the outcomes")?;
@@ -84,6 +94,20 @@ pub(crate) fn run(args: &ProveArgs) -> Result<()> {
         return Err(Advice::new(Kind::Other, what).hint(hint).error());
     }
     Ok(())
+}
+
+/// Sets on all nodes whether processes move by themselves.
+fn hold_the_balancer(nodes: &[Node], patience: Patience, value: &str) -> Result<()> {
+    let first = nodes.first().context("finding a node")?;
+    first.shell(ROOT, &format!("brant set balance {value}"))?;
+    let wanted = first.shell(ROOT, "brant set balance")?;
+    patience.wait(HEARD, || {
+        for node in nodes {
+            let said = node.shell(ROOT, "brant set balance")?;
+            ensure!(said == wanted, "on {} the balancer is {}", node.name, said.trim());
+        }
+        Ok(())
+    })
 }
 
 fn now() -> u64 {
