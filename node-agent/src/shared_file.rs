@@ -9,7 +9,7 @@ use crate::files;
 use anyhow::{Context, Result};
 use brant_types::cluster::{CLUSTER_TOML, ClusterConfig};
 use brant_types::node::ClusterId;
-use brant_types::settings::{Key, Settings};
+use brant_types::settings::{Key, NoSuchKey, Settings};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
@@ -122,8 +122,7 @@ pub(crate) fn remembered(cluster: &str, id: ClusterId) -> Settings {
         config.cluster == cluster
             && config.nodes.iter().any(|node| node.overlay == id.overlay_address(node.id))
     };
-    let settings = config.filter(ours).map(|config| config.settings).unwrap_or_default();
-    Settings::of(settings.iter().map(|(name, setting)| (name.to_owned(), setting.clone())))
+    config.filter(ours).map(|config| config.settings).unwrap_or_default()
 }
 
 /// The file as people write it: only the settings matter.
@@ -177,10 +176,7 @@ fn changes(text: &str, settings: &Settings) -> Result<Vec<(Key, Option<String>)>
     }
     let known = |name: &str| settings.iter().any(|(ours, _)| ours == name);
     match written.settings.keys().find(|name| !known(name)) {
-        Some(name) => {
-            let unknown = name.parse::<Key>().map_or_else(|error| error.to_string(), |key| key.to_string());
-            Err(format!("line {}: {unknown}", line_with(text, name)))
-        }
+        Some(name) => Err(format!("line {}: {}", line_with(text, name), NoSuchKey { name: name.clone() })),
         None => Ok(changes),
     }
 }

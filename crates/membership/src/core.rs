@@ -256,8 +256,8 @@ impl Membership {
                     self.dropped.malformed += 1;
                 } else {
                     let heard = Heard { from, sequence: envelope.sequence, facts, renewal, addresses };
-                    self.beacon(now, heard, &mut out);
-                    if asks {
+                    // A recorded one is not answered: its sender may be anybody.
+                    if self.beacon(now, heard, &mut out) && asks {
                         let datagram = self.sealed_beacon(false);
                         out.push(Output::Send { to: from, datagram });
                     }

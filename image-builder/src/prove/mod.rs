@@ -66,7 +66,8 @@ pub(crate) fn run(args: &ProveArgs) -> Result<()> {
     let nodes = stage.nodes();
     joining::lists(&nodes, stage.patience())?;
     // The cases say what moves when; smoke is where the balancer does.
-    hold_the_balancer(&nodes, stage.patience(), "off")?;
+    let balance = nodes[0].shell(ROOT, "brant set balance")?;
+    set_balance(&nodes, stage.patience(), "off")?;
     files::put(&nodes[0], &cases)?;
     let progress = Progress::new();
     let seed = args.seed.unwrap_or_else(now);
@@ -83,7 +84,7 @@ pub(crate) fn run(args: &ProveArgs) -> Result<()> {
     }
     let failed = outcomes.iter().filter(|(_, outcome)| !outcome.is_right()).count();
     if *attach {
-        hold_the_balancer(&nodes, stage.patience(), "--default")?;
+        set_balance(&nodes, stage.patience(), balance.trim())?;
     }
     stage.end(failed > 0 && args.keep_failed);
     let mut out = std::io::stdout().lock();
@@ -97,14 +98,13 @@ pub(crate) fn run(args: &ProveArgs) -> Result<()> {
 }
 
 /// Sets on all nodes whether processes move by themselves.
-fn hold_the_balancer(nodes: &[Node], patience: Patience, value: &str) -> Result<()> {
+fn set_balance(nodes: &[Node], patience: Patience, value: &str) -> Result<()> {
     let first = nodes.first().context("finding a node")?;
     first.shell(ROOT, &format!("brant set balance {value}"))?;
-    let wanted = first.shell(ROOT, "brant set balance")?;
     patience.wait(HEARD, || {
         for node in nodes {
             let said = node.shell(ROOT, "brant set balance")?;
-            ensure!(said == wanted, "on {} the balancer is {}", node.name, said.trim());
+            ensure!(said.trim() == value, "on {} the balancer is {}", node.name, said.trim());
         }
         Ok(())
     })

@@ -22,17 +22,18 @@ pub(super) struct Heard {
 }
 
 impl Membership {
+    /// Takes a beacon; says whether it was taken, and neither heard before nor one too many.
     pub(super) fn beacon(
         &mut self,
         now: Instant,
         Heard { from, sequence, facts, renewal, addresses }: Heard,
         out: &mut Vec<Output>,
-    ) {
+    ) -> bool {
         let id = facts.id;
         let pending = self.peers.values().filter(|peer| peer.standing == Standing::Pending).count();
         if !self.peers.contains_key(&id) {
             if pending >= MOST_PENDING {
-                return;
+                return false;
             }
             out.push(Output::Peer { facts: facts.clone(), heard_at: from });
             // A newcomer hears of us sooner than our slow beacon would tell it.
@@ -52,7 +53,7 @@ impl Membership {
         if !peer.window.take(sequence) {
             // The newest one once more came by another way.
             self.dropped.replayed += u64::from(!peer.window.is_newest(sequence));
-            return;
+            return false;
         }
         peer.last_heard = now;
         peer.renewal = renewal;
@@ -65,7 +66,7 @@ impl Membership {
             (peer.incarnation, peer.heard_at) = (incarnation, from);
             self.refresh_config(now, out);
         }
-        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(peer) = self.peers.get_mut(&id) else { return false };
         // A peer that answers stays where it is: a beacon replayed from elsewhere must not lead its packets away.
         if peer.standing != Standing::Alive {
             if peer.heard_at != from {
@@ -79,6 +80,7 @@ impl Membership {
             }
             self.drain_swim(now, out);
         }
+        true
     }
 
     /// Tells SWIM of some that were heard and that it does not know: their answer, or ours, was lost.
@@ -86,6 +88,9 @@ impl Membership {
         let pending = self.peers.iter().filter(|(_, peer)| peer.standing == Standing::Pending);
         let mut pending: Vec<SwimIdentity> =
             pending.map(|(node, peer)| SwimIdentity { node: *node, renewal: peer.renewal }).collect();
+        if pending.is_empty() {
+            return;
+        }
         for _ in 0..PENDING_A_SECOND.min(pending.len()) {
             let chosen = pending.swap_remove(self.rng.random_range(0..pending.len()));
             let _refused = self.swim.announce(chosen, &mut self.runtime);

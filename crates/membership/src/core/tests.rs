@@ -174,6 +174,23 @@ fn nodes_that_hear_only_a_seed_are_introduced_to_each_other() {
     assert_eq!((1..5).map(|node| lan.members(node)).collect::<Vec<_>>(), [4; 4]);
 }
 
+#[test]
+fn a_beacon_that_asks_is_answered_once() {
+    let mut lan = Lan::of(&[7; 2]);
+    let asking = lan.nodes[1].1.tick(Duration::ZERO).into_iter().find_map(|output| match output {
+        Output::Beacon { to_seeds, .. } => Some(to_seeds),
+        _ => None,
+    });
+    let asking = asking.unwrap();
+    let answers = |out: &[Output], to| {
+        out.iter().filter(|output| matches!(output, Output::Send { to: at, .. } if *at == to)).count()
+    };
+    let first = lan.nodes[0].1.datagram(Duration::ZERO, address(2), &asking);
+    assert!(answers(&first, address(2)) > 0);
+    let recorded = lan.nodes[0].1.datagram(Duration::ZERO, address(99), &asking);
+    assert_eq!(answers(&recorded, address(99)), 0);
+}
+
 fn set(lan: &mut Lan, node: usize, key: Key, value: &str) {
     let now = lan.now;
     let out = lan.nodes[node].1.set(now, key, Some(value.to_owned())).unwrap();

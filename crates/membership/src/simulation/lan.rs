@@ -23,11 +23,8 @@ pub(super) struct Pc {
     pub(super) on: bool,
     /// Which of two halves it is in, when there is a cut.
     pub(super) beyond: bool,
-    /// What its own clock is ahead: it may have been suspended.
-    pub(super) ahead: Duration,
     /// Bytes it has put on the wire.
     pub(super) sent: u64,
-    pub(super) received: u64,
     wakes: Instant,
     boots: u32,
 }
@@ -67,16 +64,7 @@ impl Lan {
         for at in 0..count {
             let core = lan.core(at, 0);
             let wakes = lan.now + spread.mul_f64(lan.rng.random_range(0.0..1.0));
-            lan.pcs.push(Pc {
-                core,
-                on: false,
-                beyond: at < count / 2,
-                ahead: Duration::ZERO,
-                sent: 0,
-                received: 0,
-                wakes,
-                boots: 0,
-            });
+            lan.pcs.push(Pc { core, on: false, beyond: at < count / 2, sent: 0, wakes, boots: 0 });
             lan.add(wakes, Event::Wakes(at));
             lan.add(wakes + SAMPLE_EVERY, Event::Samples(at));
         }
@@ -114,7 +102,7 @@ impl Lan {
         let core = self.core(at, boots);
         let now = self.now;
         let pc = &mut self.pcs[at];
-        (pc.core, pc.on, pc.boots, pc.ahead, pc.wakes) = (core, true, boots, Duration::ZERO, now);
+        (pc.core, pc.on, pc.boots, pc.wakes) = (core, true, boots, now);
         self.add(now, Event::Wakes(at));
     }
 
@@ -157,8 +145,7 @@ impl Lan {
                 let now = self.now;
                 let pc = &mut self.pcs[to];
                 if pc.on {
-                    pc.received += datagram.len() as u64 + HEADERS;
-                    let out = pc.core.datagram(now + pc.ahead, address, &datagram);
+                    let out = pc.core.datagram(now, address, &datagram);
                     self.carry_out(to, out);
                 }
             }
@@ -174,7 +161,7 @@ impl Lan {
                 }
                 pc.wakes = Instant::MAX;
                 if pc.on {
-                    let out = pc.core.tick(now + pc.ahead);
+                    let out = pc.core.tick(now);
                     self.carry_out(at, out);
                 }
             }
@@ -202,7 +189,7 @@ impl Lan {
             }
         }
         let pc = &mut self.pcs[from];
-        let next = pc.core.next_tick().saturating_sub(pc.ahead).max(self.now + Duration::from_micros(1));
+        let next = pc.core.next_tick().max(self.now + Duration::from_micros(1));
         if next < pc.wakes {
             pc.wakes = next;
             self.add(next, Event::Wakes(from));
