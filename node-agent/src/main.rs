@@ -2,37 +2,36 @@
 //! overlay network, shared configuration, names and exports in step with that.
 //!
 //! ```text
-//! links ──▶ beacons, gossip ⇄ membership core ──▶ worker: WireGuard peers, cluster.toml, hosts, NFS export
-//! /proc ──▶ load samples ──────▲  ▲   └─────────▶ views ──▶ /run/brant/agent.sock
-//! `brant set`, an edited cluster.toml ┘
+//! agent, a user of its own                                       │ helper, root
+//! links ──▶ beacons, gossip ⇄ membership core ──── requests ─────┼─▶ WireGuard peers, cluster.toml, hosts, NFS export
+//! /proc ──▶ load samples ───────▲  ▲  └──▶ views ──▶ agent.sock  │
+//! `brant set` ──────────────────┘  └────────────── events ───────┼── an edited cluster.toml, seeds of later leases
 //! ```
 //!
-//! One task owns the membership core; one thread carries out, in order, what needs other programs.
+//! Two processes of this program. The agent hears the LAN, and gives up root's rights before it does (`agent/confine`); one
+//! task of it owns the membership core. The helper hears only the agent (`door`), and does in order what needs root. When
+//! one ends the other does, and the supervisor starts them anew.
 
-mod addresses;
-mod facts;
-mod files;
-mod firewall;
-mod identity;
-mod links;
-mod load;
-mod nfs;
-mod overlay;
-mod service;
-mod shared_file;
-mod socket;
-mod wish;
-mod worker;
+mod agent;
+mod door;
+mod hand_over;
+mod helper;
 
 use std::process::ExitCode;
 
+/// What the agent starts this program with for the other half.
+const HELPER: &str = "helper";
+
 fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_target(false).init();
-    // A node that computes must not be taken for dead; the agent itself hardly computes.
-    if let Err(errno) = rustix::process::nice(-10) {
-        tracing::warn!(%errno, "going before the node's other processes");
-    }
-    match service::run() {
+    let outcome = match std::env::args().nth(1).as_deref() {
+        None => agent::run(),
+        Some(HELPER) => helper::run(),
+        Some(other) => {
+            Err(anyhow::anyhow!("`{other}` is nothing that node-agent does; it takes no argument"))
+        }
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");

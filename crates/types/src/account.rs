@@ -5,6 +5,9 @@
 
 use std::path::PathBuf;
 
+/// The user that node-agent becomes, whom nothing belongs to.
+pub const AGENT_USER: &str = "_brant";
+
 /// One user, with the groups it is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {

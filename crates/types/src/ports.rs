@@ -1,4 +1,4 @@
-//! The ports that Brant listens on. The first two are open to the LAN, the others to the overlay network only.
+//! The ports that Brant listens on, and the overlay's interface. The first two are open to the LAN, the others to the overlay network only.
 
 /// UDP: beacons and gossip, sealed datagrams.
 pub const GOSSIP: u16 = 4727;
@@ -6,3 +6,6 @@ pub const GOSSIP: u16 = 4727;
 pub const WIREGUARD: u16 = 51820;
 /// TCP, overlay only: migrationd to migrationd.
 pub const MIGRATION: u16 = 4728;
+
+/// The overlay network's interface.
+pub const OVERLAY_INTERFACE: &str = "brant0";

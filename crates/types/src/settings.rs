@@ -20,7 +20,8 @@ const LONGEST: usize = 48;
 const MOST_CLOCK: u64 = 1 << 40;
 
 /// What can be set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Key {
     /// Whether the balancer moves processes by itself.
     Balance,

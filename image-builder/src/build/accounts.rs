@@ -1,6 +1,10 @@
 //! The people of an image, as lines of the account files.
 
 use crate::profile::User;
+use brant_types::account::AGENT_USER;
+
+/// The agent's number: in Debian's range for services, in the middle, where neither adduser nor systemd begins.
+const AGENT: u32 = 400;
 
 /// A user's home folder, without a leading slash.
 pub(crate) fn home(user: &User) -> String {
@@ -15,6 +19,16 @@ pub(crate) fn lines(user: &User) -> [(&'static str, String, u32); 4] {
         ("etc/group", format!("{name}:x:{uid}:"), 0o644),
         ("etc/shadow", format!("{name}:*:20000:0:99999:7:::"), 0o640),
         ("etc/gshadow", format!("{name}:!::"), 0o640),
+    ]
+}
+
+/// The same for the user that node-agent becomes: with no home, no shell, and nothing of its own.
+pub(crate) fn agent_lines() -> [(&'static str, String, u32); 4] {
+    [
+        ("etc/passwd", format!("{AGENT_USER}:x:{AGENT}:{AGENT}::/nonexistent:/usr/sbin/nologin"), 0o644),
+        ("etc/group", format!("{AGENT_USER}:x:{AGENT}:"), 0o644),
+        ("etc/shadow", format!("{AGENT_USER}:!*:20000::::::"), 0o640),
+        ("etc/gshadow", format!("{AGENT_USER}:!*::"), 0o640),
     ]
 }
 
@@ -82,6 +96,14 @@ mod tests {
         let once = with_line(root, line);
         assert_eq!(once, format!("{root}{line}\n"));
         assert_eq!(with_line(&once, line), once);
+    }
+
+    #[test]
+    fn the_agent_is_a_user_who_cannot_log_in() {
+        let [passwd, group, ..] = agent_lines().map(|(_, line, _)| line + "\n");
+        let agent = brant_types::account::Account::find(&passwd, &group, AGENT_USER).unwrap();
+        assert_eq!((agent.uid, agent.gid, agent.groups), (AGENT, AGENT, vec![AGENT]));
+        assert_eq!(agent.shell, std::path::Path::new("/usr/sbin/nologin"));
     }
 
     #[test]

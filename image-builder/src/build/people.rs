@@ -6,6 +6,7 @@ use crate::failure::{Advice, Kind};
 use crate::job::Job;
 use crate::profile::{Keyboard, Profile, User};
 use anyhow::Context as _;
+use brant_types::account::AGENT_USER;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
@@ -14,29 +15,18 @@ use std::path::Path;
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 impl OpenRoot {
-    /// Makes the users, with their groups, homes, keys and rights.
+    /// Makes the users, with their groups, homes, keys and rights, and the one that node-agent becomes.
     ///
     /// # Errors
     /// A file cannot be read or written, or a group does not exist.
     pub(crate) fn add_users(&self, users: &[User]) -> anyhow::Result<()> {
+        self.add_account(AGENT_USER, accounts::agent_lines())?;
         users.iter().try_for_each(|user| self.add_user(user))
     }
 
     fn add_user(&self, user: &User) -> anyhow::Result<()> {
         let adding = || format!("making the user `{}`", user.name);
-        for (file, line, mode) in accounts::lines(user) {
-            let path = self.path.join(file);
-            let text = fs::read_to_string(&path).with_context(adding)?;
-            if let Some(number) = accounts::other_number(&text, &line) {
-                let what =
-                    format!("making the user `{}`: Debian has one of that name, number {number}", user.name);
-                return Err(Advice::new(Kind::Input, what)
-                    .hint("choose another name in the profile")
-                    .error());
-            }
-            fs::write(&path, accounts::with_line(&text, &line)).with_context(adding)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).with_context(adding)?;
-        }
+        self.add_account(&user.name, accounts::lines(user))?;
         for group in &user.groups {
             for file in ["etc/group", "etc/gshadow"] {
                 let path = self.path.join(file);
@@ -55,6 +45,23 @@ impl OpenRoot {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o440)).with_context(adding)?;
         }
         self.make_home(user).with_context(adding)
+    }
+
+    fn add_account(&self, name: &str, lines: [(&str, String, u32); 4]) -> anyhow::Result<()> {
+        let adding = || format!("making the user `{name}`");
+        for (file, line, mode) in lines {
+            let path = self.path.join(file);
+            let text = fs::read_to_string(&path).with_context(adding)?;
+            if let Some(number) = accounts::other_number(&text, &line) {
+                let what = format!("making the user `{name}`: Debian has one of that name, number {number}");
+                return Err(Advice::new(Kind::Input, what)
+                    .hint("choose another name in the profile")
+                    .error());
+            }
+            fs::write(&path, accounts::with_line(&text, &line)).with_context(adding)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).with_context(adding)?;
+        }
+        Ok(())
     }
 
     fn make_home(&self, user: &User) -> std::io::Result<()> {

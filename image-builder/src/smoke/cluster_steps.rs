@@ -125,3 +125,17 @@ pub(crate) fn users_are_kept_off(run: &mut Run) -> Result<String> {
     ensure!(neighbour.contains("lladdr"), "the other node is not on the LAN at {lan}: {}", neighbour.trim());
     Ok(format!("ports {NFS} and {} by root only, none on the LAN", ports::MIGRATION))
 }
+
+/// Looks at what may be done by the process that hears the LAN.
+pub(crate) fn agent_has_no_rights(run: &mut Run) -> Result<String> {
+    let script = "for pid in $(pidof node-agent); do cat /proc/$pid/status; done";
+    for node in &run.nodes {
+        let said = node.shell(ROOT, script)?;
+        let uids: BTreeSet<&str> = said.lines().filter_map(|line| line.strip_prefix("Uid:\t")).collect();
+        ensure!(uids.len() == 2, "on {} node-agent is not an agent and its helper: {said}", node.name);
+        for line in ["CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+            ensure!(said.contains(line), "on {} there is no `{line}` of node-agent: {said}", node.name);
+        }
+    }
+    Ok("a user of its own, no capabilities, few system calls".to_owned())
+}

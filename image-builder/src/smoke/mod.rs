@@ -38,6 +38,7 @@ const STEPS: &[Step] = &[
     ("`cluster.toml` is the same bytes on every node", cluster_steps::configuration_is_equal),
     ("a setting made on one node holds on all, and a broken file on none", cluster_steps::settings_hold),
     ("ordinary users cannot speak to other nodes' daemons", cluster_steps::users_are_kept_off),
+    ("the part of node-agent that hears the LAN has no rights", cluster_steps::agent_has_no_rights),
     ("node1 gets four days of logs", job_steps::write_logs),
     ("four jobs that nobody moves give the counts and the time of one node", job_steps::run_unmoved),
     ("four jobs and a ticker start in a shell on a terminal of node1", job_steps::start_in_a_shell),

@@ -17,13 +17,13 @@ use x25519_dalek::{PublicKey, StaticSecret};
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// This node's key pair, and how often it has booted.
-pub(crate) struct Identity {
+pub(super) struct Identity {
     /// The private half, base64, as `wg` takes it.
-    pub(crate) private: String,
+    pub(super) private: String,
     /// The public half.
-    pub(crate) public: WireGuardKey,
+    pub(super) public: WireGuardKey,
     /// Rises with each boot.
-    pub(crate) incarnation: u32,
+    pub(super) incarnation: u32,
 }
 
 /// As it is kept.
@@ -38,7 +38,7 @@ struct Kept {
 
 impl Identity {
     /// Takes what is kept, or makes it.
-    pub(crate) fn obtain() -> Result<Self> {
+    pub(super) fn obtain() -> Result<Self> {
         let boot = fs::read_to_string(BOOT_ID).with_context(|| format!("reading `{BOOT_ID}`"))?;
         Self::at(&Path::new(CHANGES).join("identity.toml"), boot.trim())
     }

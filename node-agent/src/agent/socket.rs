@@ -1,10 +1,11 @@
 //! The agent's socket: views of the cluster for local programs, one JSON object a line, and settings from root.
 
-use crate::wish::{What, Wish, refused};
+use super::wish::{What, Wish, refused};
 use anyhow::{Context, Result};
 use brant_types::agent::{AGENT_SOCKET, AgentAnswer, AgentRequest, ClusterView};
 use serde::Serialize;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
@@ -15,17 +16,18 @@ use tokio::sync::{mpsc, oneshot, watch};
 const MOST_ASKED: usize = 256;
 
 /// Opens the socket; every local user may ask.
-pub(crate) fn listen() -> Result<UnixListener> {
+pub(super) fn listen() -> Result<net::UnixListener> {
     let _none_there = std::fs::remove_file(AGENT_SOCKET);
     let listener =
-        UnixListener::bind(AGENT_SOCKET).with_context(|| format!("listening at `{AGENT_SOCKET}`"))?;
+        net::UnixListener::bind(AGENT_SOCKET).with_context(|| format!("listening at `{AGENT_SOCKET}`"))?;
+    listener.set_nonblocking(true).context("setting the socket up")?;
     std::fs::set_permissions(AGENT_SOCKET, std::fs::Permissions::from_mode(0o666))
         .context("opening the socket to all")?;
     Ok(listener)
 }
 
 /// Answers whoever connects.
-pub(crate) async fn serve(
+pub(super) async fn serve(
     listener: UnixListener,
     views: watch::Receiver<ClusterView>,
     wishes: mpsc::Sender<Wish>,

@@ -1,6 +1,6 @@
 //! The wired links, and the one socket that beacons and gossip use.
 
-use crate::addresses;
+use super::addresses;
 use anyhow::{Context, Result};
 use brant_types::ports;
 use std::collections::BTreeSet;
@@ -13,10 +13,10 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// A link's interface index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct LinkIndex(u32);
+pub(super) struct LinkIndex(u32);
 
 /// The links that have a carrier; the loopback and our own overlay are none.
-pub(crate) fn present() -> BTreeSet<LinkIndex> {
+pub(super) fn present() -> BTreeSet<LinkIndex> {
     let Ok(entries) = std::fs::read_dir("/sys/class/net") else { return BTreeSet::new() };
     entries
         .flatten()
@@ -31,24 +31,31 @@ fn number(path: &Path) -> Option<u32> {
 }
 
 /// The socket for beacons and gossip.
-pub(crate) struct Lan {
+pub(super) struct Lan {
     /// The socket itself, for receiving.
-    pub(crate) socket: UdpSocket,
+    pub(super) socket: UdpSocket,
+}
+
+/// Opens the port on every address.
+pub(super) fn open() -> Result<std::net::UdpSocket> {
+    let address = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, ports::GOSSIP, 0, 0);
+    let socket =
+        std::net::UdpSocket::bind(address).with_context(|| format!("opening UDP port {}", ports::GOSSIP))?;
+    socket.set_nonblocking(true).context("setting the socket up")?;
+    Ok(socket)
 }
 
 impl Lan {
-    /// Opens the port on every address.
-    pub(crate) async fn open() -> Result<Self> {
-        let address = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, ports::GOSSIP, 0, 0);
-        let socket =
-            UdpSocket::bind(address).await.with_context(|| format!("opening UDP port {}", ports::GOSSIP))?;
+    /// Takes the socket into the event loop.
+    pub(super) fn new(socket: std::net::UdpSocket) -> Result<Self> {
+        let socket = UdpSocket::from_std(socket).context("taking the socket into the event loop")?;
         socket.set_multicast_loop_v6(false).context("switching the multicast echo off")?;
         socket.set_broadcast(true).context("allowing broadcasts")?;
         Ok(Self { socket })
     }
 
     /// Sends to everybody on these links. A link without its address yet gets the next beacon.
-    pub(crate) async fn beacon(&self, links: &BTreeSet<LinkIndex>, datagram: &[u8]) {
+    pub(super) async fn beacon(&self, links: &BTreeSet<LinkIndex>, datagram: &[u8]) {
         for link in links {
             let _joined_before = self.socket.join_multicast_v6(&ALL_NODES, link.0);
             let to = SocketAddrV6::new(ALL_NODES, ports::GOSSIP, 0, link.0);
@@ -59,14 +66,14 @@ impl Lan {
     }
 
     /// Sends to everybody on each IPv4 network: for switches that drop multicast.
-    pub(crate) async fn broadcast(&self, datagram: &[u8]) {
+    pub(super) async fn broadcast(&self, datagram: &[u8]) {
         for address in addresses::broadcasts() {
             self.send(mapped(address), datagram).await;
         }
     }
 
     /// Sends to one node; what is lost, the protocol repeats.
-    pub(crate) async fn send(&self, to: SocketAddrV6, datagram: &[u8]) {
+    pub(super) async fn send(&self, to: SocketAddrV6, datagram: &[u8]) {
         if let Err(error) = self.socket.send_to(datagram, to).await {
             tracing::debug!(%to, %error, "a datagram was not sent");
         }
@@ -74,7 +81,7 @@ impl Lan {
 }
 
 /// The beacons' port of this address.
-pub(crate) fn port_of(address: IpAddr) -> SocketAddrV6 {
+pub(super) fn port_of(address: IpAddr) -> SocketAddrV6 {
     match address {
         IpAddr::V4(address) => mapped(address),
         IpAddr::V6(address) => SocketAddrV6::new(address, ports::GOSSIP, 0, 0),

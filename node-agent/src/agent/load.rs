@@ -4,27 +4,27 @@ use brant_types::meminfo;
 use std::time::Duration;
 
 /// How often the number of runnable tasks is looked at.
-pub(crate) const PERIOD: Duration = Duration::from_millis(250);
+pub(super) const PERIOD: Duration = Duration::from_millis(250);
 /// How many looks make one sample.
 const LOOKS: u32 = 4;
 
 /// One sample: runnable tasks in thousandths, memory that could be used in KiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sample {
-    pub(crate) runnable_milli: u32,
-    pub(crate) memory_free_kib: u64,
+pub(super) struct Sample {
+    pub(super) runnable_milli: u32,
+    pub(super) memory_free_kib: u64,
 }
 
 /// Gathers looks into samples.
 #[derive(Debug, Default)]
-pub(crate) struct Sampler {
+pub(super) struct Sampler {
     sum: u32,
     looks: u32,
 }
 
 impl Sampler {
     /// Looks once; every fourth look gives a sample.
-    pub(crate) fn look(&mut self) -> Option<Sample> {
+    pub(super) fn look(&mut self) -> Option<Sample> {
         let stat = std::fs::read_to_string("/proc/stat").ok()?;
         // The task that looks is running while it looks, and is no load.
         self.sum += runnable(&stat)?.saturating_sub(1);

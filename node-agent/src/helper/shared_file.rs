@@ -5,7 +5,8 @@
 //!                                         └─────▶ refused: put aside, with the reason ────▶ written
 //! ```
 
-use crate::files;
+use super::files;
+use crate::door::{self, Edit};
 use anyhow::{Context, Result};
 use brant_types::cluster::{CLUSTER_TOML, ClusterConfig};
 use brant_types::node::ClusterId;
@@ -18,22 +19,11 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// More than any cluster's file, bytes.
-const MOST: u64 = 4 << 20;
 const REFUSED: &str = "refused";
-
-/// What somebody has made of the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Edit {
-    /// These settings have other values; none is what holds by itself.
-    Settings(Vec<(Key, Option<String>)>),
-    /// It was not taken, for this reason; it lies aside now.
-    Refused(String),
-}
 
 /// The file, as it was written last.
 #[derive(Debug)]
-pub(crate) struct SharedFile {
+pub(super) struct SharedFile {
     path: PathBuf,
     written: Option<(Stamp, ClusterConfig)>,
 }
@@ -48,19 +38,19 @@ struct Stamp {
 
 impl SharedFile {
     /// As an agent that has not written it yet.
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { path: CLUSTER_TOML.into(), written: None }
     }
 
     /// Replaces it in one step; says what somebody has made of the one before.
-    pub(crate) fn write(&mut self, config: &ClusterConfig) -> Result<Option<Edit>> {
+    pub(super) fn write(&mut self, config: &ClusterConfig) -> Result<Option<Edit>> {
         let edit = self.look()?;
         self.replace(config)?;
         Ok(edit)
     }
 
     /// Looks for what somebody has made of it. Then it is again as the cluster has agreed.
-    pub(crate) fn look(&mut self) -> Result<Option<Edit>> {
+    pub(super) fn look(&mut self) -> Result<Option<Edit>> {
         let Some((stamp, config)) = &self.written else { return Ok(None) };
         let found = self.stamp()?;
         if found == Some(*stamp) {
@@ -75,7 +65,8 @@ impl SharedFile {
     fn judge(&self, config: &ClusterConfig) -> Result<Option<Edit>> {
         let reading = || format!("reading `{}`", self.path.display());
         let mut text = String::new();
-        let read = File::open(&self.path).with_context(reading)?.take(MOST).read_to_string(&mut text);
+        let read =
+            File::open(&self.path).with_context(reading)?.take(door::MOST as u64).read_to_string(&mut text);
         let changes = match read {
             Ok(_) => changes(&text, &config.settings),
             Err(error) if error.kind() == ErrorKind::InvalidData => Err("it is not UTF-8 text".to_owned()),
@@ -114,7 +105,7 @@ impl SharedFile {
 }
 
 /// The settings that an earlier agent of this cluster has left, in this boot or, on a stick, in the one before.
-pub(crate) fn remembered(cluster: &str, id: ClusterId) -> Settings {
+pub(super) fn remembered(cluster: &str, id: ClusterId) -> Settings {
     let text = fs::read_to_string(Path::new(CLUSTER_TOML)).unwrap_or_default();
     let config = toml::from_str::<ClusterConfig>(&text).ok();
     // Overlay addresses tell clusters of one name apart.

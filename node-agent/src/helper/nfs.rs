@@ -16,7 +16,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// Serves for as long as the program runs. A node whose export fails is a member all the same; processes that need
 /// its files stay at home, and say so.
-pub(crate) fn serve(overlay: Ipv6Addr) {
+pub(super) fn serve(overlay: Ipv6Addr) {
     loop {
         match export_root(overlay) {
             Ok(()) => break,

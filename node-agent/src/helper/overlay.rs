@@ -1,27 +1,25 @@
 //! The overlay network: one WireGuard interface, one peer for each node that was heard.
 
-use crate::identity::Identity;
+use super::identity::Identity;
 use anyhow::{Context, Result};
 use brant_sys::child::Tool;
 use brant_types::node::{ClusterId, NodeFacts, NodeId, WireGuardKey, base64};
-use brant_types::ports;
+use brant_types::ports::{self, OVERLAY_INTERFACE as INTERFACE};
 use brant_types::secret::ClusterSecret;
 use std::io::Write as _;
 use std::net::SocketAddrV6;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// The interface's name.
-pub(crate) const INTERFACE: &str = "brant0";
 /// The interface, up, with this node's address.
-pub(crate) struct Overlay {
+pub(super) struct Overlay {
     cluster: ClusterId,
     preshared: String,
 }
 
 impl Overlay {
     /// Makes the interface; one that an earlier agent left is replaced.
-    pub(crate) fn up(secret: &ClusterSecret, key: &Identity) -> Result<Self> {
+    pub(super) fn up(secret: &ClusterSecret, key: &Identity) -> Result<Self> {
         let cluster = ClusterId::of(secret);
         let address = cluster.overlay_address(NodeId::of(&key.public));
         let preshared = base64(&secret.key("wireguard"));
@@ -60,7 +58,7 @@ impl Overlay {
     }
 
     /// Makes or refreshes a peer.
-    pub(crate) fn peer(&self, facts: &NodeFacts, heard_at: SocketAddrV6) -> Result<()> {
+    pub(super) fn peer(&self, facts: &NodeFacts, heard_at: SocketAddrV6) -> Result<()> {
         let endpoint = endpoint(heard_at, facts.port);
         let allowed = format!("{}/128", self.cluster.overlay_address(facts.id));
         Tool::new("wg")
@@ -72,7 +70,7 @@ impl Overlay {
     }
 
     /// Takes a peer away.
-    pub(crate) fn forget(facts: &NodeFacts) -> Result<()> {
+    pub(super) fn forget(facts: &NodeFacts) -> Result<()> {
         Tool::new("wg")
             .args(["set", INTERFACE, "peer", &facts.key.to_base64(), "remove"])
             .run()

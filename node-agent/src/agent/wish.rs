@@ -9,14 +9,14 @@ use tokio::sync::oneshot;
 
 /// A wish, and who waits for the answer.
 #[derive(Debug)]
-pub(crate) struct Wish {
-    pub(crate) what: What,
-    pub(crate) answer: oneshot::Sender<AgentAnswer>,
+pub(super) struct Wish {
+    pub(super) what: What,
+    pub(super) answer: oneshot::Sender<AgentAnswer>,
 }
 
 /// What is wanted.
 #[derive(Debug)]
-pub(crate) enum What {
+pub(super) enum What {
     /// A setting's value; none is what holds by itself.
     Set { key: String, value: Option<String> },
     /// A node to be looked for at this address.
@@ -32,7 +32,7 @@ enum Unfulfilled {
 }
 
 /// Changes a setting, and answers.
-pub(crate) fn set(
+pub(super) fn set(
     core: &mut Membership,
     (key, value): (&str, Option<String>),
     now: Instant,
@@ -45,6 +45,6 @@ pub(crate) fn set(
 }
 
 /// A refusal for whoever has asked.
-pub(crate) fn refused(reason: &str, message: &str, hint: Option<&str>) -> Refused {
+pub(super) fn refused(reason: &str, message: &str, hint: Option<&str>) -> Refused {
     Refused { reason: reason.to_owned(), message: message.to_owned(), hint: hint.map(str::to_owned) }
 }

@@ -1,11 +1,11 @@
 //! This node's addresses and the networks that it is on, from `/proc/net`.
 
-use crate::overlay::INTERFACE;
+use brant_types::ports::OVERLAY_INTERFACE as INTERFACE;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Where other networks may reach this node: its IPv4 addresses, and its global IPv6 ones.
-pub(crate) fn own() -> Vec<IpAddr> {
+pub(super) fn own() -> Vec<IpAddr> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let four = own_ipv4(&read("/proc/net/fib_trie")).into_iter().map(IpAddr::V4);
     let six = own_ipv6(&read("/proc/net/if_inet6")).into_iter().map(IpAddr::V6);
@@ -13,7 +13,7 @@ pub(crate) fn own() -> Vec<IpAddr> {
 }
 
 /// The broadcast address of each IPv4 network that this node is on.
-pub(crate) fn broadcasts() -> Vec<Ipv4Addr> {
+pub(super) fn broadcasts() -> Vec<Ipv4Addr> {
     broadcasts_of(&std::fs::read_to_string("/proc/net/route").unwrap_or_default())
 }
 

@@ -1,61 +1,28 @@
 //! What this node says of itself.
 
-use crate::identity::Identity;
 use anyhow::{Context, Result};
-use brant_types::boot::{BOOT_FACTS, BootFacts};
+use brant_types::boot::BootFacts;
 use brant_types::meminfo;
-use brant_types::node::{NodeFacts, NodeId};
+use brant_types::node::{NodeFacts, NodeId, WireGuardKey};
 use brant_types::ports;
 use brant_types::processor::Features;
-use std::net::IpAddr;
-use std::time::{Duration, Instant, SystemTime};
-
-/// Reads what `init` handed over.
-pub(crate) fn boot() -> Result<BootFacts> {
-    let text = std::fs::read_to_string(BOOT_FACTS)
-        .with_context(|| format!("reading `{BOOT_FACTS}`, which init writes"))?;
-    toml::from_str(&text).with_context(|| format!("understanding `{BOOT_FACTS}`"))
-}
-
-/// What `init` hands over, which changes with the leases.
-#[derive(Debug, Default)]
-pub(crate) struct Watched {
-    seen: Option<SystemTime>,
-}
-
-impl Watched {
-    /// The seeds, if the file is another than last time.
-    pub(crate) fn seeds_if_changed(&mut self) -> Option<Vec<IpAddr>> {
-        let written = std::fs::metadata(BOOT_FACTS).and_then(|about| about.modified()).ok()?;
-        if self.seen == Some(written) {
-            return None;
-        }
-        self.seen = Some(written);
-        match boot() {
-            Ok(boot) => Some(boot.seeds),
-            Err(error) => {
-                tracing::warn!("{error:#}");
-                None
-            }
-        }
-    }
-}
+use std::time::{Duration, Instant};
 
 /// Seconds since the kernel started.
-pub(crate) fn uptime() -> f64 {
+pub(super) fn uptime() -> f64 {
     let text = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
     text.split(' ').next().and_then(|seconds| seconds.parse().ok()).unwrap_or_default()
 }
 
 /// Gathers the facts; takes some 50 ms, for the speed is measured.
-pub(crate) fn gather(boot: &BootFacts, key: &Identity) -> Result<NodeFacts> {
+pub(super) fn gather(boot: &BootFacts, key: WireGuardKey) -> Result<NodeFacts> {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").context("reading `/proc/cpuinfo`")?;
     let meminfo = std::fs::read_to_string("/proc/meminfo").context("reading `/proc/meminfo`")?;
     let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
     Ok(NodeFacts {
-        id: NodeId::of(&key.public),
+        id: NodeId::of(&key),
         name: boot.host_name.clone(),
-        key: key.public,
+        key,
         port: ports::WIREGUARD,
         cores: u16::try_from(cores.max(1)).unwrap_or(u16::MAX),
         memory_kib: meminfo::field(&meminfo, "MemTotal").unwrap_or(0),

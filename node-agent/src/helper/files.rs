@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 /// Writes `/etc/hosts`.
-pub(crate) fn write_hosts(config: &ClusterConfig, me: NodeId) -> Result<()> {
+pub(super) fn write_hosts(config: &ClusterConfig, me: NodeId) -> Result<()> {
     replace(Path::new("/etc/hosts"), &hosts(config, me))
 }
 
@@ -27,7 +27,7 @@ fn hosts(config: &ClusterConfig, me: NodeId) -> String {
 }
 
 /// Replaces a file in one step.
-pub(crate) fn replace(path: &Path, text: &str) -> Result<()> {
+pub(super) fn replace(path: &Path, text: &str) -> Result<()> {
     let whole = || -> std::io::Result<()> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;

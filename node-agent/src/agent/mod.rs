@@ -1,73 +1,76 @@
-//! The event loop: the one task that owns the membership core.
+//! The agent: hears the LAN, and is the one task that owns the membership core.
 
-use crate::addresses;
-use crate::facts;
-use crate::identity::Identity;
-use crate::links::{self, Lan, LinkIndex};
-use crate::load::{self, Sampler};
-use crate::shared_file::{self, Edit};
-use crate::socket;
-use crate::wish::{self, What, Wish};
-use crate::worker::Worker;
+mod addresses;
+mod confine;
+mod facts;
+mod helper;
+mod links;
+mod load;
+mod socket;
+mod wish;
+
+use crate::door::{Edit, Event, Request};
+use crate::hand_over;
 use anyhow::{Context, Result, bail};
 use brant_membership::core::{Instant, Membership, Output};
 use brant_types::agent::{AgentAnswer, ClusterView};
-use brant_types::node::ClusterId;
+use helper::Helper;
+use links::{Lan, LinkIndex};
+use load::Sampler;
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write as _;
 use std::net::{SocketAddr, SocketAddrV6};
-use std::sync::mpsc;
 use std::time::Duration;
+use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc as asynchronous, watch};
+use tokio::sync::{mpsc, watch};
+use wish::{What, Wish};
+
+/// The kernel's log, which the consoles show.
+const KERNEL_LOG: &str = "/dev/kmsg";
 
 /// Runs until it is told to stop; says goodbye to the cluster then.
 pub(crate) fn run() -> Result<()> {
-    let boot = facts::boot()?;
+    // A node that computes must not be taken for dead; the agent itself hardly computes.
+    if let Err(errno) = rustix::process::nice(-10) {
+        tracing::warn!(%errno, "going before the node's other processes");
+    }
+    let boot = hand_over::read()?;
     let Some(secret) = boot.secret.clone() else {
         bail!(
             "this image carries no cluster secret, so the node stays alone; build it with `brant-image build`"
         );
     };
-    let key = Identity::obtain()?;
-    let me = facts::gather(&boot, &key)?;
-    let mut seed = [0; 32];
-    rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())
-        .context("asking for random bytes")?;
-    let mut core = Membership::new(&boot.cluster, &secret, me.clone(), key.incarnation, seed, now());
-    // Nobody is there yet to be told.
-    let _nobody = core.remember(now(), &shared_file::remembered(&boot.cluster, ClusterId::of(&secret)));
-    let (jobs, inbox) = mpsc::channel();
-    let (edits, edited) = asynchronous::unbounded_channel();
-    jobs.send(Output::Config(core.config().clone())).context("starting the worker")?;
-    let worker = Worker { secret, key, edits };
-    std::thread::Builder::new()
-        .name("worker".to_owned())
-        .spawn(move || {
-            if let Err(error) = worker.run(&inbox) {
-                // Without an overlay the node is of no use; the supervisor starts the agent again.
-                tracing::error!("{error:#}");
-                std::process::exit(1);
-            }
-        })
-        .context("starting the worker")?;
+    let (helper, me) = Helper::start()?;
+    let (udp, listener) = (links::open()?, socket::listen()?);
+    let console = File::options().write(true).open(KERNEL_LOG).ok();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("starting the event loop")?;
-    tracing::info!(name = %me.name, id = %me.id, cores = me.cores, speed = me.speed, "this node");
+    let account = confine::account()?;
+    confine::give_up_rights(&account)?;
+    let facts = facts::gather(&boot, me.public)?;
+    let mut seed = [0; 32];
+    rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())
+        .context("asking for random bytes")?;
+    tracing::info!(name = %facts.name, id = %facts.id, cores = facts.cores, speed = facts.speed, "this node");
+    let mut core = Membership::new(&boot.cluster, &secret, facts, me.incarnation, seed, now());
+    // Nobody is there yet to be told.
+    let _nobody = core.remember(now(), &me.settings);
     let service = Service {
         core,
-        jobs,
-        edited,
+        requests: helper.requests(),
+        console,
         joined_at: None,
         links: BTreeSet::new(),
         seeds: Vec::new(),
         joined: Vec::new(),
-        boot_facts: facts::Watched::default(),
         beacons: 0,
         refused_edit: None,
     };
-    runtime.block_on(service.run())
+    runtime.block_on(service.run(udp, listener, helper))
 }
 
 fn now() -> Instant {
@@ -80,25 +83,33 @@ const EACH_WAY: u64 = 4;
 
 struct Service {
     core: Membership,
-    jobs: mpsc::Sender<Output>,
-    edited: asynchronous::UnboundedReceiver<Edit>,
+    requests: mpsc::UnboundedSender<Request>,
+    /// Where whoever watches the consoles is told.
+    console: Option<File>,
     joined_at: Option<f64>,
     links: BTreeSet<LinkIndex>,
     /// Where else to look for the cluster.
     seeds: Vec<SocketAddrV6>,
     /// Seeds that somebody has typed.
     joined: Vec<SocketAddrV6>,
-    boot_facts: facts::Watched,
     beacons: u64,
     refused_edit: Option<String>,
 }
 
 impl Service {
-    async fn run(mut self) -> Result<()> {
-        let lan = Lan::open().await?;
+    async fn run(
+        mut self,
+        udp: std::net::UdpSocket,
+        listener: std::os::unix::net::UnixListener,
+        helper: Helper,
+    ) -> Result<()> {
+        let lan = Lan::new(udp)?;
+        let listener = UnixListener::from_std(listener).context("taking the socket into the event loop")?;
         let (views, watched) = watch::channel(self.view());
-        let (wishes, mut wished) = asynchronous::channel::<Wish>(1);
-        tokio::spawn(socket::serve(socket::listen()?, watched, wishes));
+        let (wishes, mut wished) = mpsc::channel::<Wish>(1);
+        tokio::spawn(socket::serve(listener, watched, wishes));
+        let mut events = helper.run()?;
+        self.ask(Request::Config(self.core.config().clone()))?;
         let mut stop = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
         let mut samples = tokio::time::interval(load::PERIOD);
         samples.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -123,8 +134,9 @@ impl Service {
                     Vec::new()
                 }
                 Some(wish) = wished.recv() => self.fulfil(wish),
-                Some(edit) = self.edited.recv() => {
-                    let out = self.take_edit(edit);
+                event = events.recv() => {
+                    // Without its overlay the node is of no use; the supervisor starts both anew.
+                    let out = self.take_event(event.context("the helper has ended")?);
                     views.send_replace(self.view());
                     out
                 }
@@ -149,11 +161,6 @@ impl Service {
             self.core.link_changed(now());
         }
         self.core.set_addresses(now(), &addresses::own());
-        // A DHCP server may have told of more.
-        if let Some(seeds) = self.boot_facts.seeds_if_changed() {
-            self.seeds = seeds.into_iter().map(links::port_of).collect();
-            self.core.link_changed(now());
-        }
     }
 
     fn view(&self) -> ClusterView {
@@ -176,6 +183,23 @@ impl Service {
         };
         let _gone_away = wish.answer.send(answer);
         out
+    }
+
+    fn take_event(&mut self, event: Event) -> Vec<Output> {
+        match event {
+            Event::Edit(edit) => self.take_edit(edit),
+            Event::Seeds(seeds) => {
+                self.seeds = seeds.into_iter().map(links::port_of).collect();
+                self.core.link_changed(now());
+                Vec::new()
+            }
+            // It was the first, and comes once.
+            Event::Hello { .. } => Vec::new(),
+        }
+    }
+
+    fn ask(&self, request: Request) -> Result<()> {
+        self.requests.send(request).context("asking the helper")
     }
 
     /// What somebody has edited holds for the cluster, or is refused.
@@ -218,9 +242,8 @@ impl Service {
                     }
                     self.beacons += 1;
                 }
-                Output::Peer { .. } | Output::Forget(_) => {
-                    self.jobs.send(output).context("handing on to the worker")?;
-                }
+                Output::Peer { facts, heard_at } => self.ask(Request::Peer { facts, heard_at })?,
+                Output::Forget(facts) => self.ask(Request::Forget(facts))?,
                 Output::Config(config) => {
                     changed = true;
                     let names: Vec<&str> = config.nodes.iter().map(|node| node.name.as_str()).collect();
@@ -228,22 +251,24 @@ impl Service {
                     if config.nodes.len() > 1 && self.joined_at.is_none() {
                         let uptime = facts::uptime();
                         self.joined_at = Some(uptime);
-                        announce(&format!(
+                        self.announce(&format!(
                             "joined cluster `{}`, {} nodes, {uptime:.1} s after the kernel started",
                             config.cluster,
                             config.nodes.len()
                         ));
                     }
-                    self.jobs.send(Output::Config(config)).context("handing on to the worker")?;
+                    self.ask(Request::Config(config))?;
                 }
             }
         }
         Ok(changed)
     }
-}
 
-/// One line for whoever watches the console.
-fn announce(line: &str) {
-    tracing::info!("{line}");
-    let _console_is_optional = std::fs::write("/dev/kmsg", format!("<5>brant: {line}\n"));
+    /// One line for whoever watches the console.
+    fn announce(&mut self, line: &str) {
+        tracing::info!("{line}");
+        if let Some(console) = &mut self.console {
+            let _console_is_optional = console.write_all(format!("<5>brant: {line}\n").as_bytes());
+        }
+    }
 }

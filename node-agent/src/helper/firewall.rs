@@ -3,10 +3,9 @@
 //! WireGuard says which machine speaks, not which process; so ordinary users, and whatever else runs on a node, are kept off
 //! the overlay where they would speak to another node's daemons. On a LAN those daemons are not to be heard at all.
 
-use crate::overlay::INTERFACE;
 use anyhow::{Context, Result};
 use brant_sys::child::Tool;
-use brant_types::ports;
+use brant_types::ports::{self, OVERLAY_INTERFACE as INTERFACE};
 use std::io::Write;
 use std::process::Stdio;
 
@@ -19,7 +18,7 @@ const SSH: u16 = 22;
 ///
 /// # Errors
 /// `nft` is missing or refuses them; the rules are what they were before.
-pub(crate) fn raise() -> Result<()> {
+pub(super) fn raise() -> Result<()> {
     let mut running = Tool::new("nft")
         .args(["--file", "-"])
         .stdin(Stdio::piped())

@@ -1,0 +1,159 @@
+//! The helper: does, in order and as root, what the agent asks for, and looks after the files that people and `init` write.
+
+mod files;
+mod firewall;
+mod identity;
+mod nfs;
+mod overlay;
+mod seeds;
+mod shared_file;
+
+use crate::door::{self, Event, Request};
+use crate::hand_over;
+use anyhow::{Context, Result};
+use brant_sys::signal::{SIGTERM, SignalQueue};
+use brant_types::cluster::{ClusterConfig, NodeEntry};
+use brant_types::node::{ClusterId, NodeFacts, NodeId, is_node_name};
+use identity::Identity;
+use overlay::Overlay;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use seeds::Seeds;
+use shared_file::SharedFile;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// How often the files that others write are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Serves the agent at the other end of standard input; ends with it.
+pub(crate) fn run() -> Result<()> {
+    // It ends with the agent, which still has to say goodbye when both are told to stop.
+    let _unheard = SignalQueue::new(&[SIGTERM]).context("putting SIGTERM off")?;
+    let agent = std::io::stdin().as_fd().try_clone_to_owned().context("taking the agent's socket")?;
+    let agent = UnixStream::from(agent);
+    let boot = hand_over::read()?;
+    let secret = boot.secret.clone().context("there is no cluster without a secret")?;
+    let cluster = ClusterId::of(&secret);
+    let key = Identity::obtain()?;
+    let settings = shared_file::remembered(&boot.cluster, cluster);
+    tell(&agent, &Event::Hello { public: key.public, incarnation: key.incarnation, settings })?;
+    // Before there is anything to be kept off from.
+    firewall::raise()?;
+    let me = NodeId::of(&key.public);
+    let overlay = Overlay::up(&secret, &key)?;
+    let address = cluster.overlay_address(me);
+    // Joining works without the export, and does not wait for it.
+    std::thread::Builder::new()
+        .name("export".to_owned())
+        .spawn(move || nfs::serve(address))
+        .context("starting a thread")?;
+    let shared = SharedFile::new();
+    Helper { agent, cluster, me, overlay, shared, seeds: Seeds::default() }.serve()
+}
+
+fn tell(mut agent: &UnixStream, event: &Event) -> Result<()> {
+    agent.write_all(&door::line(event)?).context("telling the agent")
+}
+
+struct Helper {
+    agent: UnixStream,
+    cluster: ClusterId,
+    me: NodeId,
+    overlay: Overlay,
+    shared: SharedFile,
+    seeds: Seeds,
+}
+
+impl Helper {
+    fn serve(mut self) -> Result<()> {
+        let mut read = Vec::new();
+        let mut looked = Instant::now();
+        loop {
+            if looked.elapsed() >= LOOK_EVERY {
+                looked = Instant::now();
+                self.look();
+            }
+            if !self.hear(&mut read, LOOK_EVERY.saturating_sub(looked.elapsed()))? {
+                return Ok(());
+            }
+            while let Some(request) = door::take(&mut read)? {
+                if let Err(error) = self.fulfil(request) {
+                    tracing::error!("{error:#}");
+                }
+            }
+        }
+    }
+
+    /// Reads what has come within this time; says whether the agent is still there.
+    fn hear(&mut self, read: &mut Vec<u8>, patience: Duration) -> Result<bool> {
+        let timeout =
+            Timespec { tv_sec: patience.as_secs().cast_signed(), tv_nsec: patience.subsec_nanos().into() };
+        let mut fds = [PollFd::new(&self.agent, PollFlags::IN)];
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(0) | Err(Errno::INTR) => return Ok(true),
+            Ok(_) => {}
+            Err(errno) => return Err(errno).context("waiting for the agent"),
+        }
+        let mut chunk = [0; 1 << 16];
+        let length = (&self.agent).read(&mut chunk).context("hearing the agent")?;
+        read.extend_from_slice(&chunk[..length]);
+        Ok(length > 0)
+    }
+
+    fn look(&mut self) {
+        match self.shared.look() {
+            Ok(edit) => self.tell_all(edit.map(Event::Edit)),
+            Err(error) => tracing::error!("{error:#}"),
+        }
+        let seeds = self.seeds.if_changed();
+        self.tell_all(seeds.map(Event::Seeds));
+    }
+
+    /// An agent that has gone is noticed when it is heard next.
+    fn tell_all(&self, events: impl IntoIterator<Item = Event>) {
+        for event in events {
+            if let Err(error) = tell(&self.agent, &event) {
+                tracing::debug!("{error:#}");
+            }
+        }
+    }
+
+    fn fulfil(&mut self, request: Request) -> Result<()> {
+        match request {
+            Request::Peer { facts, heard_at } => {
+                self.check(&facts)?;
+                self.overlay.peer(&facts, heard_at)
+            }
+            Request::Forget(facts) => {
+                self.check(&facts)?;
+                Overlay::forget(&facts)
+            }
+            Request::Config(config) => {
+                self.check_all(&config)?;
+                let edit = self.shared.write(&config)?;
+                self.tell_all(edit.map(Event::Edit));
+                files::write_hosts(&config, self.me)
+            }
+        }
+    }
+
+    /// Only what the agent could have from another node.
+    fn check(&self, facts: &NodeFacts) -> Result<()> {
+        anyhow::ensure!(
+            facts.id == NodeId::of(&facts.key) && facts.id != self.me && is_node_name(&facts.name),
+            "the agent asks for a peer that cannot be"
+        );
+        Ok(())
+    }
+
+    fn check_all(&self, config: &ClusterConfig) -> Result<()> {
+        let good = |node: &NodeEntry| {
+            is_node_name(&node.name) && node.overlay == self.cluster.overlay_address(node.id)
+        };
+        anyhow::ensure!(config.nodes.iter().all(good), "the agent asks for a configuration that cannot be");
+        Ok(())
+    }
+}
