@@ -16,7 +16,7 @@ struct Part {
 const BRANT_IMAGE: &str = "target/release/brant-image";
 
 /// All parts, in their order: each needs only what those before it have made.
-const PARTS: [Part; 17] = [
+const PARTS: [Part; 18] = [
     Part { name: "every-change", command: &["ci/test"] },
     Part { name: "boots", command: &[BRANT_IMAGE, "boots"] },
     Part { name: "transparency", command: &[BRANT_IMAGE, "prove", "ci/workloads/transparency.toml"] },
@@ -70,6 +70,18 @@ const PARTS: [Part; 17] = [
     Part { name: "standard-image", command: &[BRANT_IMAGE, "build", "--profile", "standard"] },
     Part { name: "boots-standard", command: &[BRANT_IMAGE, "boots", "--iso", "target/brant-standard.iso"] },
     Part {
+        name: "cluster-systemd",
+        command: &[
+            BRANT_IMAGE,
+            "smoke",
+            "--iso",
+            "target/brant-standard.iso",
+            "--nodes",
+            "2",
+            "--cluster-only",
+        ],
+    },
+    Part {
         name: "transparency-systemd",
         command: &[
             BRANT_IMAGE,
@@ -117,7 +129,7 @@ const PARTS: [Part; 17] = [
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Only these parts: every-change, boots, transparency, faults, processors-with-more, processors-with-less,
-    /// transparency-uefi, standard-image, boots-standard, transparency-systemd, desktop-image, boots-desktop,
+    /// transparency-uefi, standard-image, boots-standard, cluster-systemd, transparency-systemd, desktop-image, boots-desktop,
     /// reproducible, mishaps, fuzz, corpus-image, corpus.
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<String>,

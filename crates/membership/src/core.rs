@@ -1,6 +1,7 @@
 //! The membership core: datagrams, the time and load samples in; datagrams, peers and configurations out.
 
 mod beacons;
+mod clock;
 mod introduce;
 mod loads;
 mod members;
@@ -116,6 +117,8 @@ pub struct Membership {
     dropped: Dropped,
     settings: Settings,
     lost: u64,
+    /// Since when nobody's clock is there to be followed.
+    clockless_since: Option<Instant>,
     config: ClusterConfig,
     /// When it was made, and whether it has to be made anew.
     config_made: Instant,
@@ -161,6 +164,7 @@ impl Membership {
             dropped: Dropped::default(),
             settings: Settings::default(),
             lost: 0,
+            clockless_since: None,
             config,
             config_made: Instant::ZERO,
             config_stale: false,
@@ -215,6 +219,7 @@ impl Membership {
             self.send_digest(&mut out);
             self.ask_for_introductions(&mut out);
             self.announce_to_pending(now, &mut out);
+            out.extend(self.choose_clock(now));
             self.announces = (self.announces + ANNOUNCES_A_SECOND).min(MOST_ANNOUNCES);
             self.next_loads = now + LOAD_PERIOD;
         }

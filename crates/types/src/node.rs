@@ -156,6 +156,12 @@ impl ClusterId {
         Self(id)
     }
 
+    /// The cluster's overlay network, 64 bits long.
+    pub fn network(self) -> Ipv6Addr {
+        let [a, b, c, d, ..] = self.overlay_address(NodeId([0; 8])).segments();
+        Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)
+    }
+
     /// A node's stable address on the cluster's overlay network: a unique local address (RFC 4193) whose global
     /// id is the cluster's and whose interface id is the node's.
     pub fn overlay_address(self, node: NodeId) -> Ipv6Addr {

@@ -27,6 +27,8 @@ pub enum Key {
     Balance,
     /// How long a process computes before the balancer moves it.
     BalanceAfter,
+    /// Whose wall clock all others follow.
+    Clock,
 }
 
 /// A name that is none of a setting's.
@@ -49,13 +51,14 @@ pub struct BadValue {
 
 impl Key {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Balance, Self::BalanceAfter];
+    pub const ALL: [Self; 3] = [Self::Balance, Self::BalanceAfter, Self::Clock];
 
     /// As people and files name it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Balance => "balance",
             Self::BalanceAfter => "balance-after",
+            Self::Clock => "clock",
         }
     }
 
@@ -64,6 +67,7 @@ impl Key {
         match self {
             Self::Balance => "whether processes are moved without anybody asking",
             Self::BalanceAfter => "how long a process computes before that, seconds",
+            Self::Clock => "the node whose clock all others follow; chosen anew when it goes",
         }
     }
 
@@ -72,6 +76,7 @@ impl Key {
         match self {
             Self::Balance => "`on` or `off`",
             Self::BalanceAfter => "a number of seconds from 1 to 86400",
+            Self::Clock => "the name or the id of a node",
         }
     }
 
@@ -80,6 +85,7 @@ impl Key {
         match self {
             Self::Balance => "on",
             Self::BalanceAfter => "3",
+            Self::Clock => "none",
         }
     }
 
@@ -93,12 +99,13 @@ impl Key {
             Self::BalanceAfter => {
                 value.len() <= 5 && value.parse::<u32>().is_ok_and(|seconds| (1..=86_400).contains(&seconds))
             }
+            Self::Clock => value.parse::<NodeId>().is_ok(),
         };
         if good { Ok(()) } else { Err(BadValue { key: self, value: value.to_owned() }) }
     }
 
     fn names() -> String {
-        Self::ALL.map(|key| format!("`{key}`")).join(" and ")
+        Self::ALL.map(|key| format!("`{key}`")).join(", ")
     }
 }
 
@@ -177,7 +184,7 @@ impl Settings {
         Duration::from_secs(self.value(Key::BalanceAfter).parse().unwrap_or(3))
     }
 
-    /// Sets one, later than everything that is known here; none goes back to what holds by itself.
+    /// Sets one, later than all that is known of it here; none goes back to what holds by itself.
     ///
     /// # Errors
     /// [`BadValue`]; nothing has changed.
@@ -185,7 +192,7 @@ impl Settings {
         if let Some(value) = &value {
             key.check(value)?;
         }
-        let clock = 1 + self.0.values().map(|setting| setting.clock).max().unwrap_or(0);
+        let clock = 1 + self.register(key).map_or(0, |setting| setting.clock);
         self.0.insert(key.name().to_owned(), Setting { value, clock, author });
         Ok(())
     }
@@ -272,6 +279,7 @@ mod tests {
         let mut versions = vec![Settings::default(); 3];
         set(&mut versions[0], Key::Balance, "off", 1);
         set(&mut versions[1], Key::Balance, "on", 2);
+        set(&mut versions[1], Key::BalanceAfter, "8", 2);
         set(&mut versions[1], Key::BalanceAfter, "9", 2);
         set(&mut versions[2], Key::BalanceAfter, "7", 3);
         let merged = |order: [usize; 3]| {

@@ -17,6 +17,9 @@ pub(crate) struct SmokeArgs {
     /// How many seconds each of the four jobs shall compute, about, when it has a processor for itself.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(10..=3600))]
     pub job_seconds: u32,
+    /// Only look at the cluster itself; move no processes.
+    #[arg(long)]
+    pub cluster_only: bool,
     /// Use the running cluster NAME, and leave it running, instead of starting one.
     #[arg(long)]
     pub attach: bool,

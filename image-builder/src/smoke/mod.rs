@@ -1,7 +1,7 @@
 //! `brant-image smoke`: the main job, on a cluster of machines, with everything that must hold of it.
 //!
 //! A year of daily web-server logs, a regular expression on each line: four such jobs are started on one node, in an
-//! ordinary shell, and the cluster makes them faster without anybody noticing anything else. [`STEPS`] is the test.
+//! ordinary shell, and the cluster makes them faster without anybody noticing anything else. [`CLUSTER`] and [`MOVES`] are the test.
 
 mod args;
 mod cluster_steps;
@@ -9,6 +9,7 @@ mod figures;
 mod host_load;
 mod ideal;
 mod job_steps;
+mod people_steps;
 mod tie_steps;
 mod workload;
 
@@ -32,13 +33,20 @@ const TAIL_LINES: usize = 30;
 /// What a step does, in words, and how; it returns what it found.
 type Step = (&'static str, fn(&mut Run) -> Result<String>);
 
-/// The test, in order.
-const STEPS: &[Step] = &[
+/// The test, in order: what holds of the cluster itself.
+const CLUSTER: &[Step] = &[
     ("every node lists every other one, and nobody typed anything", cluster_steps::nodes_list_each_other),
     ("`cluster.toml` is the same bytes on every node", cluster_steps::configuration_is_equal),
     ("a setting made on one node holds on all, and a broken file on none", cluster_steps::settings_hold),
     ("ordinary users cannot speak to other nodes' daemons", cluster_steps::users_are_kept_off),
     ("the part of node-agent that hears the LAN has no rights", cluster_steps::agent_has_no_rights),
+    ("each node's files are below /cluster, with everybody's own rights", people_steps::files_of_others),
+    ("all clocks agree, one that was set wrong, too", people_steps::clocks_agree),
+    ("ssh goes from node to node and asks nothing", people_steps::ssh_works),
+];
+
+/// And then what processes do on it.
+const MOVES: &[Step] = &[
     ("node1 gets four days of logs", job_steps::write_logs),
     ("four jobs that nobody moves give the counts and the time of one node", job_steps::run_unmoved),
     ("four jobs and a ticker start in a shell on a terminal of node1", job_steps::start_in_a_shell),
@@ -92,8 +100,9 @@ pub(crate) fn run(args: &SmokeArgs) -> Result<()> {
     let stage = Stage::set(&Wanted { name, machines, dhcp: *dhcp, attach: *attach })?;
     let mut run = begin(&stage, args);
     let progress = Progress::new();
-    for (number, (what, step)) in STEPS.iter().enumerate() {
-        let shown = progress.stage(&format!("{:2} of {}: {what}", number + 1, STEPS.len()));
+    let steps: Vec<&Step> = CLUSTER.iter().chain(MOVES.iter().filter(|_| !args.cluster_only)).collect();
+    for (number, (what, step)) in steps.iter().enumerate() {
+        let shown = progress.stage(&format!("{:2} of {}: {what}", number + 1, steps.len()));
         match step(&mut run) {
             Ok(found) => shown.done(&found),
             Err(error) => {
@@ -107,6 +116,9 @@ pub(crate) fn run(args: &SmokeArgs) -> Result<()> {
         }
     }
     stage.end(false);
+    if args.cluster_only {
+        return Ok(());
+    }
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", run.figures.table(run.host, args)).context("printing the figures")
 }

@@ -39,6 +39,9 @@ pub(crate) fn signals_reach_it(run: &mut Run) -> Result<String> {
     Ok("42 from its handler, 137 from kill -9, and nothing of them is left".to_owned())
 }
 
+/// How long the files of a node that has gone may keep whoever looks at them.
+const PATIENT: Duration = Duration::from_secs(10);
+
 /// A home node without power takes its guests along.
 pub(crate) fn home_takes_its_guests_along(run: &mut Run) -> Result<String> {
     if run.attached {
@@ -52,9 +55,20 @@ pub(crate) fn home_takes_its_guests_along(run: &mut Run) -> Result<String> {
         .wait(TWO_MOVES, || run.home().shell_within(ROOT, &script, b"", run.patience.of(TWO_MOVES)))?;
     let there: usize = others(run).map(guests).sum::<Result<usize>>()?;
     ensure!(there == 1, "{there} guests of node1 run on the other nodes, instead of one");
+    let (_, home, _) = run.figures.joined.first().context("looking for node1's name")?;
+    let witness = others(run).next().context("looking for another node")?;
+    witness.shell(USER, &format!("ls /cluster/{home}/home"))?;
     Qmp::connect(&run.home().folder).and_then(Qmp::cut_power).context("cutting the power of node1")?;
+    // Who looks at its files is told, and waits for nothing.
+    let looks = format!(
+        "begin=$(date +%s%N); ls /cluster/{home}/home > /dev/null 2>&1 && exit 1; \
+         echo $(( ($(date +%s%N) - begin) / 1000000 )); ls /cluster > /dev/null"
+    );
+    let said = witness.shell_within(USER, &looks, b"", run.patience.of(SILENCE_TWICE))?;
+    let waited = Duration::from_millis(said.trim().parse().context("reading how long it took")?);
+    ensure!(waited < run.patience.of(PATIENT), "files of a node that has gone kept a shell for {waited:?}");
     run.patience.wait(SILENCE_TWICE, || no_guest_is_left(run))?;
-    Ok("its guest is gone".to_owned())
+    Ok(format!("its guest is gone; its files gave an error after {:.1} s", waited.as_secs_f64()))
 }
 
 fn another(run: &Run) -> Result<String> {

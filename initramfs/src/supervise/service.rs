@@ -17,6 +17,11 @@ use std::time::{Duration, Instant};
 /// How often a service whose condition does not hold is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
+/// One time on all nodes.
+const CHRONYD: &str = "/usr/sbin/chronyd";
+/// The other nodes' files.
+const AUTOMOUNT: &str = "/usr/sbin/automount";
+
 /// One service.
 #[derive(Debug)]
 pub(super) struct Service {
@@ -50,6 +55,8 @@ pub(super) fn all() -> Result<Vec<Service>> {
         ("node-agent", &["/usr/lib/brant/node-agent"], always),
         ("network", &[OWN_PROGRAM, "network"], always),
         ("migrationd", &["/usr/lib/brant/migrationd"], always),
+        ("chronyd", &[CHRONYD, "-d", "-F", "1"], || Path::new(CHRONYD).exists()),
+        ("automount", &[AUTOMOUNT, "--foreground", "--dont-check-daemon"], || Path::new(AUTOMOUNT).exists()),
         ("devices", &[OWN_PROGRAM, "devices"], always),
         ("medium", &[OWN_PROGRAM, "medium"], reads_a_medium),
     ]

@@ -5,6 +5,7 @@
 
 use anyhow::{Context, Result};
 use brant_sys::child::Tool;
+use brant_types::account::Account;
 use brant_types::ports::{self, OVERLAY_INTERFACE as INTERFACE};
 use std::io::Write;
 use std::process::Stdio;
@@ -13,6 +14,11 @@ use std::process::Stdio;
 const NFS: u16 = 2049;
 /// What people use between nodes.
 const SSH: u16 = 22;
+
+/// What chronyd keeps the clocks equal by.
+const NTP: u16 = 123;
+/// Whose process it is.
+const CHRONYD: &str = "_chrony";
 
 /// Puts the rules in force, in one step; those of an earlier agent are replaced.
 ///
@@ -26,15 +32,21 @@ pub(super) fn raise() -> Result<()> {
         .spawn()
         .context("starting nft")?;
     if let Some(mut input) = running.child.stdin.take() {
-        input.write_all(rules().as_bytes()).context("telling nft the rules")?;
+        input.write_all(rules(chronyd()).as_bytes()).context("telling nft the rules")?;
     }
     running.wait().context("putting the rules of the overlay in force")
 }
 
+fn chronyd() -> Option<u32> {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    Account::find(&read("/etc/passwd"), &read("/etc/group"), CHRONYD).map(|account| account.uid)
+}
+
 /// The kernel's own sockets (NFS, WireGuard) are root's or nobody's, so a rule about users does not meet them. What a node
 /// says to its own address on the overlay goes by the loopback.
-fn rules() -> String {
+fn rules(chronyd: Option<u32>) -> String {
     let migration = ports::MIGRATION;
+    let time = chronyd.map_or(String::new(), |uid| format!("\t\tmeta skuid {uid} udp dport {NTP} accept\n"));
     format!(
         "table inet brant\n\
          delete table inet brant\n\
@@ -45,6 +57,7 @@ fn rules() -> String {
          \t\toifname != \"{INTERFACE}\" accept\n\
          \t\tmeta l4proto ipv6-icmp accept\n\
          \t\ttcp dport {SSH} accept\n\
+         {time}\
          \t\tct state established,related accept\n\
          \t\tmeta skuid > 0 reject with icmpx admin-prohibited\n\
          \t}}\n\
@@ -52,10 +65,12 @@ fn rules() -> String {
          \t\ttype filter hook input priority filter; policy accept;\n\
          \t\tiifname \"lo\" accept\n\
          \t\tiifname != \"{INTERFACE}\" tcp dport {{ {NFS}, {migration} }} drop\n\
+         \t\tiifname != \"{INTERFACE}\" udp dport {NTP} drop\n\
          \t\tiifname != \"{INTERFACE}\" accept\n\
          \t\tmeta l4proto ipv6-icmp accept\n\
          \t\tct state established,related accept\n\
          \t\ttcp dport {{ {SSH}, {NFS}, {migration} }} accept\n\
+         \t\tudp dport {NTP} accept\n\
          \t\treject with icmpx admin-prohibited\n\
          \t}}\n\
          }}\n"
@@ -68,7 +83,7 @@ mod tests {
 
     #[test]
     fn earlier_rules_are_replaced_in_the_same_step() {
-        let rules = rules();
+        let rules = rules(Some(101));
         let (before, after) = rules.split_once("delete table inet brant\n").unwrap();
         assert_eq!(before, "table inet brant\n");
         assert!(after.starts_with("table inet brant {\n"));
@@ -77,7 +92,8 @@ mod tests {
 
     #[test]
     fn the_daemons_ports_are_named_on_both_sides_of_the_interface() {
-        assert_eq!(rules().matches(&ports::MIGRATION.to_string()).count(), 3);
-        assert_eq!(rules().matches("meta skuid > 0 reject").count(), 2);
+        let rules = rules(None);
+        assert_eq!(rules.matches(&ports::MIGRATION.to_string()).count(), 3);
+        assert_eq!(rules.matches("meta skuid > 0 reject").count(), 2);
     }
 }

@@ -1,5 +1,7 @@
 //! The helper: does, in order and as root, what the agent asks for, and looks after the files that people and `init` write.
 
+mod clock;
+mod cluster_folder;
 mod files;
 mod firewall;
 mod identity;
@@ -7,6 +9,7 @@ mod nfs;
 mod overlay;
 mod seeds;
 mod shared_file;
+mod ssh;
 
 use crate::door::{self, Event, Request};
 use crate::hand_over;
@@ -14,12 +17,15 @@ use anyhow::{Context, Result};
 use brant_sys::signal::{SIGTERM, SignalQueue};
 use brant_types::cluster::{ClusterConfig, NodeEntry};
 use brant_types::node::{ClusterId, NodeFacts, NodeId, is_node_name};
+use clock::Clock;
+use cluster_folder::ClusterFolder;
 use identity::Identity;
 use overlay::Overlay;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use seeds::Seeds;
 use shared_file::SharedFile;
+use ssh::Ssh;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -44,14 +50,28 @@ pub(crate) fn run() -> Result<()> {
     firewall::raise()?;
     let me = NodeId::of(&key.public);
     let overlay = Overlay::up(&secret, &key)?;
-    let address = cluster.overlay_address(me);
+    let (address, network) = (cluster.overlay_address(me), cluster.network());
     // Joining works without the export, and does not wait for it.
     std::thread::Builder::new()
         .name("export".to_owned())
-        .spawn(move || nfs::serve(address))
+        .spawn(move || nfs::serve(address, network))
         .context("starting a thread")?;
-    let shared = SharedFile::new();
-    Helper { agent, cluster, me, overlay, shared, seeds: Seeds::default() }.serve()
+    let ssh = Ssh::begin(&secret, me).unwrap_or_else(|error| {
+        tracing::error!("{error:#}");
+        None
+    });
+    let helper = Helper {
+        agent,
+        cluster,
+        me,
+        overlay,
+        shared: SharedFile::new(),
+        seeds: Seeds::default(),
+        ssh,
+        clock: Clock::start(cluster, me)?,
+        folder: ClusterFolder::new(me),
+    };
+    helper.serve()
 }
 
 fn tell(mut agent: &UnixStream, event: &Event) -> Result<()> {
@@ -65,6 +85,9 @@ struct Helper {
     overlay: Overlay,
     shared: SharedFile,
     seeds: Seeds,
+    ssh: Option<Ssh>,
+    clock: Clock,
+    folder: ClusterFolder,
 }
 
 impl Helper {
@@ -108,6 +131,10 @@ impl Helper {
             Ok(edit) => self.tell_all(edit.map(Event::Edit)),
             Err(error) => tracing::error!("{error:#}"),
         }
+        // What waits for a program that starts at its own time.
+        if let Some(Err(error)) = self.ssh.as_mut().map(Ssh::certify_host) {
+            tracing::error!("{error:#}");
+        }
         let seeds = self.seeds.if_changed();
         self.tell_all(seeds.map(Event::Seeds));
     }
@@ -135,7 +162,10 @@ impl Helper {
                 self.check_all(&config)?;
                 let edit = self.shared.write(&config)?;
                 self.tell_all(edit.map(Event::Edit));
-                files::write_hosts(&config, self.me)
+                files::write_hosts(&config, self.me)?;
+                self.clock.follow(&config);
+                self.folder.follow(&config)?;
+                self.ssh.as_mut().map_or(Ok(()), |ssh| ssh.follow(&config))
             }
         }
     }

@@ -16,9 +16,9 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// Serves for as long as the program runs. A node whose export fails is a member all the same; processes that need
 /// its files stay at home, and say so.
-pub(super) fn serve(overlay: Ipv6Addr) {
+pub(super) fn serve(overlay: Ipv6Addr, network: Ipv6Addr) {
     loop {
-        match export_root(overlay) {
+        match export_root(overlay, network) {
             Ok(()) => break,
             Err(error) => tracing::error!("{error:#}"),
         }
@@ -35,7 +35,7 @@ pub(super) fn serve(overlay: Ipv6Addr) {
     }
 }
 
-fn export_root(overlay: Ipv6Addr) -> Result<()> {
+fn export_root(overlay: Ipv6Addr, network: Ipv6Addr) -> Result<()> {
     Tool::new("modprobe").args(["-a", "nfsd", "nfsv4"]).run().context("loading the NFS modules")?;
     if !Path::new(CONTROL).join("threads").exists() {
         Tool::new("mount")
@@ -48,8 +48,6 @@ fn export_root(overlay: Ipv6Addr) -> Result<()> {
     if std::fs::read_to_string(&threads).context("asking for an earlier NFS server")?.trim() != "0" {
         std::fs::write(&threads, "0").context("stopping an earlier NFS server")?;
     }
-    let segments = overlay.segments();
-    let network = Ipv6Addr::new(segments[0], segments[1], segments[2], segments[3], 0, 0, 0, 0);
     // `async`: the root is mostly in memory, so a server that dies loses it with or without a promise to the contrary. On a
     // stick that keeps what is written, the last seconds before a power cut may be missing.
     let line = format!("/ {network}/64(rw,async,no_root_squash,no_subtree_check,fsid=0,sec=sys)\n");

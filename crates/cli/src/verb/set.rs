@@ -30,7 +30,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.value.is_none() && !arguments.default {
         return show(key, arguments.json);
     }
-    let request = AgentRequest::Set { key: key.clone(), value: arguments.value.clone() };
+    let value = arguments.value.clone().map(|value| as_kept(key, value)).transpose()?;
+    let request = AgentRequest::Set { key: key.clone(), value };
     let answer: AgentAnswer = ask::agent_for(&request)?;
     if arguments.json {
         ask::print_json(&answer)?;
@@ -38,8 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     match answer {
         AgentAnswer::Done if arguments.json => Ok(ExitCode::SUCCESS),
         AgentAnswer::Done => {
-            let value =
-                key.parse::<Key>().map(|key| ask::agent().map(|view| view.settings.value(key).to_owned()));
+            let value = key.parse::<Key>().map(|key| ask::agent().map(|view| shown(&view, key).to_owned()));
             let value = value.context("reading it again")??;
             writeln!(std::io::stdout(), "{key} is {value} now, on all nodes within seconds")
                 .context("printing")?;
@@ -50,6 +50,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
 }
 
+/// Nodes are kept by their ids, and named by their names.
+fn as_kept(key: &str, value: String) -> Result<String> {
+    if key != Key::Clock.name() {
+        return Ok(value);
+    }
+    let nodes = ask::agent()?.nodes;
+    Ok(nodes.iter().find(|node| node.name == value).map_or(value, |node| node.id.to_string()))
+}
+
 fn list(json: bool) -> Result<ExitCode> {
     let view = ask::agent()?;
     if json {
@@ -58,10 +67,9 @@ fn list(json: bool) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let rows = Key::ALL.map(|key| {
-        let value = view.settings.value(key).to_owned();
         vec![
             key.name().to_owned(),
-            value,
+            shown(&view, key).to_owned(),
             author(&view, key).unwrap_or("-").to_owned(),
             key.meaning().to_owned(),
         ]
@@ -86,9 +94,16 @@ fn show(key: &str, json: bool) -> Result<ExitCode> {
     if json {
         ask::print_json(&about(&view, key))?;
     } else {
-        writeln!(std::io::stdout(), "{}", view.settings.value(key)).context("printing")?;
+        writeln!(std::io::stdout(), "{}", shown(&view, key)).context("printing")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A setting's value as people name it.
+fn shown(view: &ClusterView, key: Key) -> &str {
+    let value = view.settings.value(key);
+    let node = view.nodes.iter().find(|node| key == Key::Clock && node.id.to_string() == value);
+    node.map_or(value, |node| node.name.as_str())
 }
 
 fn about(view: &ClusterView, key: Key) -> Value {

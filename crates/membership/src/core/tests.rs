@@ -250,6 +250,34 @@ fn the_later_change_counts_also_after_both_halves_have_changed_it() {
 }
 
 #[test]
+fn all_follow_one_clock_newcomers_too_and_another_when_it_goes() {
+    let clock = |lan: &Lan| {
+        let of =
+            |(_, core, _): &(SocketAddrV6, Membership, bool)| core.settings().value(Key::Clock).to_owned();
+        let all: BTreeSet<String> = lan.nodes.iter().filter(|node| node.2).map(of).collect();
+        assert_eq!(all.len(), 1, "{all:?}");
+        all.first().cloned().unwrap()
+    };
+    let mut lan = Lan::of(&[7; 5]);
+    let mut order: Vec<usize> = (0..5).collect();
+    order.sort_by_key(|at| lan.nodes[*at].1.me());
+    // The lowest of all comes last.
+    lan.nodes[order[0]].2 = false;
+    lan.run(10);
+    let first = lan.nodes[order[1]].1.me().to_string();
+    assert_eq!(clock(&lan), first);
+    lan.nodes[order[0]].2 = true;
+    lan.run(20);
+    assert_eq!(clock(&lan), first);
+    lan.nodes[order[1]].2 = false;
+    lan.run(20);
+    assert_eq!(clock(&lan), lan.nodes[order[0]].1.me().to_string());
+    let mut alone = Lan::of(&[7]);
+    alone.run(10);
+    assert_eq!(clock(&alone), "none");
+}
+
+#[test]
 fn a_node_that_leaves_is_gone_at_once() {
     let mut lan = Lan::of(&[7; 3]);
     lan.run(5);

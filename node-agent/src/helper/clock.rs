@@ -1,0 +1,143 @@
+//! One time in the cluster: chronyd follows the node that the setting `clock` names, and that node its own clock, or the
+//! internet's where that can be reached.
+//!
+//! chronyd starts at its own time, and may be started anew: what it was told is looked after each second.
+
+use super::files::replace;
+use anyhow::{Context, Result};
+use brant_sys::child::Tool;
+use brant_types::cluster::ClusterConfig;
+use brant_types::node::{ClusterId, NodeId};
+use brant_types::settings::Key;
+use std::net::Ipv6Addr;
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+/// Read by chronyd (`overlay/common/etc/chrony/chrony.conf`).
+const SOURCES: &str = "/run/brant/clock/cluster.sources";
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CONTROL: &str = "/run/chrony/chronyd.sock";
+/// What a node says of its own clock's distance from the truth, for want of a better one.
+const STRATUM: &str = "8";
+
+/// Whom a node follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Follows {
+    /// Nobody else: others follow this one, or nobody is there.
+    Itself,
+    /// This node.
+    Node(Ipv6Addr),
+}
+
+/// Who tells chronyd; it may take its time to answer, and nothing else waits for it.
+#[derive(Debug)]
+pub(super) struct Clock {
+    me: NodeId,
+    wanted: Sender<Follows>,
+}
+
+impl Clock {
+    /// Looks after chronyd from now on.
+    pub(super) fn start(cluster: ClusterId, me: NodeId) -> Result<Self> {
+        let (wanted, wishes) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("clock".to_owned())
+            .spawn(move || look_after(cluster, &wishes))
+            .context("starting a thread")?;
+        Ok(Self { me, wanted })
+    }
+
+    /// Takes the cluster's word for whom to follow.
+    pub(super) fn follow(&self, config: &ClusterConfig) {
+        let _the_helper_ends = self.wanted.send(whom(config, self.me));
+    }
+}
+
+fn whom(config: &ClusterConfig, me: NodeId) -> Follows {
+    let reference = config.settings.value(Key::Clock).parse::<NodeId>().ok();
+    let node = config.nodes.iter().find(|node| Some(node.id) == reference && node.id != me);
+    node.map_or(Follows::Itself, |node| Follows::Node(node.overlay))
+}
+
+fn look_after(cluster: ClusterId, wishes: &Receiver<Follows>) {
+    let (mut wanted, mut told) = (Follows::Itself, None);
+    loop {
+        match wishes.recv_timeout(LOOK_EVERY) {
+            Ok(wish) => wanted = wish,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        if !Path::new(CONTROL).exists() {
+            told = None;
+        } else if told != Some(wanted) {
+            match tell(cluster, wanted) {
+                Ok(()) => told = Some(wanted),
+                Err(error) => tracing::debug!("{error:#}"),
+            }
+        }
+    }
+}
+
+fn tell(cluster: ClusterId, wanted: Follows) -> Result<()> {
+    replace(Path::new(SOURCES), &sources(wanted))?;
+    let own = wanted == Follows::Itself;
+    let local = if own { format!("local stratum {STRATUM}") } else { "local off".to_owned() };
+    let network = format!("allow {}/64", cluster.network());
+    for command in [&network, &local, "reload sources"] {
+        Tool::new("chronyc")
+            .args(["-h", CONTROL])
+            .args(command.split(' '))
+            .run()
+            .with_context(|| format!("telling chronyd `{command}`"))?;
+    }
+    Ok(())
+}
+
+fn sources(follows: Follows) -> String {
+    match follows {
+        Follows::Itself => "# Written by node-agent: the internet's time, where it can be reached.\n\
+                            pool 2.debian.pool.ntp.org iburst\n"
+            .to_owned(),
+        Follows::Node(address) => format!(
+            "# Written by node-agent: the node whose clock the cluster follows.\n\
+             server {address} iburst minpoll 2 maxpoll 5 trust prefer\n"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use brant_types::node::{NodeFacts, WireGuardKey};
+    use brant_types::processor::Features;
+    use brant_types::settings::Settings;
+
+    fn facts(n: u8) -> NodeFacts {
+        let key = WireGuardKey([n; 32]);
+        NodeFacts {
+            id: NodeId::of(&key),
+            name: format!("n{n}"),
+            key,
+            port: 1,
+            cores: 1,
+            memory_kib: 1,
+            speed: 1,
+            image_id: String::new(),
+            cpu: Features::default(),
+        }
+    }
+
+    #[test]
+    fn all_but_the_named_node_follow_it() {
+        let (a, b) = (facts(1), facts(2));
+        let cluster = ClusterId([1; 8]);
+        let mut settings = Settings::default();
+        let config = |settings: &Settings| ClusterConfig::of("x", cluster, settings, [&a, &b]);
+        assert_eq!(whom(&config(&settings), a.id), Follows::Itself);
+        settings.set(Key::Clock, Some(b.id.to_string()), b.id).unwrap();
+        assert_eq!(whom(&config(&settings), a.id), Follows::Node(cluster.overlay_address(b.id)));
+        settings.set(Key::Clock, Some(a.id.to_string()), b.id).unwrap();
+        assert_eq!(whom(&config(&settings), a.id), Follows::Itself);
+    }
+}

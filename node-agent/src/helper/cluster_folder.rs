@@ -1,0 +1,101 @@
+//! `/cluster/NAME`: each node's root on each node, mounted by automount when it is entered, and gone when the node is.
+//!
+//! Soft, unlike the root of a process that is away: who looks at a node that has just gone gets an error within seconds. Whom the
+//! cluster has taken for dead is not in the map any more, and what is mounted of it is taken away.
+
+use super::files::replace;
+use anyhow::Result;
+use brant_sys::child::Tool;
+use brant_types::cluster::ClusterConfig;
+use brant_types::node::NodeId;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Where the nodes' roots are.
+const FOLDER: &str = "/cluster";
+/// Read by automount (`overlay/common/etc/auto.master.d/brant.autofs`).
+const MAP: &str = "/etc/auto.cluster";
+/// Tenths of a second until a question is asked again, and how often: an error comes after some 6 s.
+const SOFT: &str = "soft,timeo=20,retrans=1,retry=0";
+
+/// The folder, as the cluster was seen last.
+#[derive(Debug)]
+pub(super) struct ClusterFolder {
+    me: NodeId,
+    names: BTreeSet<String>,
+}
+
+impl ClusterFolder {
+    /// Empty as yet.
+    pub(super) fn new(me: NodeId) -> Self {
+        Self { me, names: BTreeSet::new() }
+    }
+
+    /// Lets the map follow the members, and takes away what is mounted of those that have gone.
+    pub(super) fn follow(&mut self, config: &ClusterConfig) -> Result<()> {
+        replace(Path::new(MAP), &map(config, self.me))?;
+        let names: BTreeSet<String> = config.nodes.iter().map(|node| node.name.clone()).collect();
+        for gone in self.names.difference(&names) {
+            let place = format!("{FOLDER}/{gone}");
+            // Looking at the place itself would wait for the node.
+            let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+            let is_mounted =
+                |line: &str| line.split(' ').nth(1) == Some(&place) && line.split(' ').nth(2) == Some("nfs4");
+            if mounts.lines().any(is_mounted)
+                && let Err(error) = Tool::new("umount").args(["-i", "-f", "-l", &place]).run()
+            {
+                tracing::warn!("taking `{place}` away: {error:#}");
+            }
+        }
+        self.names = names;
+        Ok(())
+    }
+}
+
+/// automount's map (autofs(5)); `brant` is our `mount.brant`. This node's own root is there without the network.
+fn map(config: &ClusterConfig, me: NodeId) -> String {
+    let mut text = "# Written by node-agent from cluster.toml.\n".to_owned();
+    for node in &config.nodes {
+        text += &if node.id == me {
+            format!("{} -fstype=bind :/\n", node.name)
+        } else {
+            format!(
+                "{} -fstype=brant,vers=4.2,proto=tcp6,sec=sys,nosuid,nodev,{SOFT} [{}]:/\n",
+                node.name, node.overlay
+            )
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use brant_types::node::{ClusterId, NodeFacts, WireGuardKey};
+    use brant_types::processor::Features;
+    use brant_types::settings::Settings;
+
+    #[test]
+    fn others_come_by_the_network_and_softly() {
+        let facts = |n: u8| NodeFacts {
+            id: NodeId::of(&WireGuardKey([n; 32])),
+            name: format!("n{n}"),
+            key: WireGuardKey([n; 32]),
+            port: 1,
+            cores: 1,
+            memory_kib: 1,
+            speed: 1,
+            image_id: String::new(),
+            cpu: Features::default(),
+        };
+        let (a, b) = (facts(1), facts(2));
+        let config = ClusterConfig::of("x", ClusterId([1; 8]), &Settings::default(), [&a, &b]);
+        let map = map(&config, a.id);
+        let lines: BTreeSet<&str> = map.lines().collect();
+        assert!(lines.contains("n1 -fstype=bind :/"));
+        let other = ClusterId([1; 8]).overlay_address(b.id);
+        assert!(lines.iter().any(|line| line.starts_with("n2 -fstype=brant,")
+            && line.contains(",soft,")
+            && line.ends_with(&format!(" [{other}]:/"))));
+    }
+}
