@@ -10,6 +10,7 @@ use crate::prove::ProveArgs;
 use crate::serve::ServeArgs;
 use crate::site::CustomiseArgs;
 use crate::smoke::SmokeArgs;
+use crate::strangers::StrangersArgs;
 use crate::trial::TryArgs;
 use crate::usb::UsbArgs;
 use crate::write::WriteArgs;
@@ -58,6 +59,8 @@ pub(crate) enum Verb {
     Cluster(ClusterArgs),
     /// Boot a cluster, do the main job on it, and check all that must hold.
     Smoke(SmokeArgs),
+    /// Boot a cluster, and beside it a machine without the secret, which tries what it can, and is admitted then.
+    Strangers(StrangersArgs),
     /// Start an image in each of the ways that people start it, and look what comes of it.
     Boots(BootsArgs),
     /// Move programs while they run, and compare what comes out with runs that nobody moved.

@@ -20,6 +20,7 @@ mod prove;
 mod serve;
 mod site;
 mod smoke;
+mod strangers;
 mod trial;
 mod usb;
 mod workspace;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         Verb::Try(args) => trial::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Prove(args) => prove::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Boots(args) => boots::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Strangers(args) => strangers::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Smoke(args) => smoke::run(&args).map(|()| ExitCode::SUCCESS),
     };
     match outcome {

@@ -4,6 +4,7 @@
 //! and believes of them only what it can check.
 
 use anyhow::{Context, Result, bail};
+use brant_types::boot::Admitted;
 use brant_types::cluster::ClusterConfig;
 use brant_types::node::{NodeFacts, WireGuardKey};
 use brant_types::settings::{Key, Settings};
@@ -26,6 +27,8 @@ pub(crate) enum Request {
     },
     /// Take a peer away.
     Forget(NodeFacts),
+    /// Keep this: the node was admitted, and begins anew with it.
+    Admitted(Admitted),
     /// Let the node's files follow this configuration.
     Config(ClusterConfig),
 }

@@ -1,17 +1,35 @@
 //! Asking the node's two daemons.
 
-use anyhow::{Context, Result};
-use brant_types::agent::{AGENT_SOCKET, AgentRequest, ClusterView};
+use anyhow::{Context, Result, bail};
+use brant_types::agent::{AGENT_SOCKET, AgentAnswer, AgentRequest, ClusterView};
 use brant_types::migration::{MIGRATIOND_SOCKET, Refused, UserAnswer, UserRequest};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 /// The cluster as this node sees it.
+///
+/// # Errors
+/// There is no agent, or this node is none of a cluster's; that error has the agent's own words.
 pub(crate) fn agent() -> Result<ClusterView> {
-    agent_for(&AgentRequest::View)
+    match agent_for(&AgentRequest::View)? {
+        Shown::View(view) => Ok(*view),
+        Shown::Answer(AgentAnswer::Refused(refused)) => {
+            let hint = refused.hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+            bail!("{}{hint}", refused.message)
+        }
+        Shown::Answer(AgentAnswer::Done) => bail!("node-agent shows nothing"),
+    }
+}
+
+/// What the agent says when it is asked for a view.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Shown {
+    View(Box<ClusterView>),
+    Answer(AgentAnswer),
 }
 
 /// What node-agent answers to another question.

@@ -29,6 +29,8 @@ enum Verb {
     Migrate(verb::migrate::Arguments),
     /// Look for the cluster at an address that no beacon reaches.
     Join(verb::join::Arguments),
+    /// Let a node in that has no secret, by the code that it shows.
+    Admit(verb::admit::Arguments),
     /// Show the settings of the cluster, or change one on all its nodes.
     Set(verb::set::Arguments),
     /// Say whether a process can move, and if not, why.
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Verb::History(arguments) => verb::history::run(&arguments),
         Verb::Migrate(arguments) => verb::migrate::run(&arguments),
         Verb::Join(arguments) => verb::join::run(&arguments),
+        Verb::Admit(arguments) => verb::admit::run(&arguments),
         Verb::Set(arguments) => verb::set::run(&arguments),
         Verb::Why(arguments) => verb::why::run(&arguments),
     };

@@ -6,6 +6,7 @@ mod introduce;
 mod loads;
 mod members;
 mod settings;
+mod versions;
 mod view;
 
 use crate::load::SmoothedLoad;
@@ -23,7 +24,7 @@ use foca::{AccumulatingRuntime, Foca, NoCustomBroadcast, PostcardCodec};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv6Addr, SocketAddrV6};
 use std::time::Duration;
 
 /// Time since some fixed moment before the core was made.
@@ -115,6 +116,8 @@ pub struct Membership {
     loads: BTreeMap<NodeId, LoadNews>,
     sample: u64,
     dropped: Dropped,
+    /// Who speaks another version, and when it was heard.
+    other_versions: BTreeMap<Ipv6Addr, (u8, Instant)>,
     settings: Settings,
     lost: u64,
     /// Since when nobody's clock is there to be followed.
@@ -162,6 +165,7 @@ impl Membership {
             loads: BTreeMap::new(),
             sample: 0,
             dropped: Dropped::default(),
+            other_versions: BTreeMap::new(),
             settings: Settings::default(),
             lost: 0,
             clockless_since: None,
@@ -241,6 +245,10 @@ impl Membership {
             }
             Err(Unopened::Forged) => {
                 self.dropped.forged += 1;
+                return out;
+            }
+            Err(Unopened::Version(version)) => {
+                self.hear_version(now, *from.ip(), version);
                 return out;
             }
         };

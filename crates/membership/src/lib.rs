@@ -13,6 +13,7 @@
 //! answers decides. Everything on the wire is sealed with a key drawn from the cluster's secret, and is opened before
 //! it is parsed.
 
+pub mod admission;
 pub mod core;
 pub mod load;
 pub mod replay;

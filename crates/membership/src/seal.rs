@@ -11,7 +11,8 @@ use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 
 const MAGIC: &[u8; 4] = b"BRNT";
-const VERSION: u8 = 3;
+/// The version of all that nodes say to each other on the LAN.
+pub const VERSION: u8 = 3;
 const HEADER: usize = 4 + 1 + 8;
 const NONCE: usize = 24;
 /// The most that a datagram may hold; longer ones are not looked at.
@@ -26,6 +27,9 @@ pub enum Unopened {
     /// Made with another secret, or changed on the way.
     #[error("not made with this cluster's secret")]
     Forged,
+    /// Made with this cluster's secret, by a node that speaks another version of the protocol.
+    #[error("of version {0} of the protocol")]
+    Version(u8),
 }
 
 /// The cluster's datagram key.
@@ -37,9 +41,14 @@ pub struct Sealer {
 impl Sealer {
     /// The key that belongs to a secret.
     pub fn new(secret: &ClusterSecret) -> Self {
+        Self::of_version(secret, VERSION)
+    }
+
+    /// The same for a node that speaks another version, as tests play it.
+    pub fn of_version(secret: &ClusterSecret, version: u8) -> Self {
         let mut header = [0; HEADER];
         header[..4].copy_from_slice(MAGIC);
-        header[4] = VERSION;
+        header[4] = version;
         header[5..].copy_from_slice(&ClusterId::of(secret).0);
         Self { cipher: XChaCha20Poly1305::new(&secret.key("datagram").into()), header }
     }
@@ -59,13 +68,19 @@ impl Sealer {
     /// # Errors
     /// [`Unopened`]; nothing was parsed.
     pub fn open(&self, datagram: &[u8]) -> Result<Vec<u8>, Unopened> {
-        if datagram.len() > MOST || datagram.len() < HEADER + NONCE || datagram[..HEADER] != self.header {
+        if datagram.len() > MOST || datagram.len() < HEADER + NONCE {
+            return Err(Unopened::Foreign);
+        }
+        // The version is authenticated with the rest, so whoever says another one has the secret.
+        let version = datagram[4];
+        if datagram[..4] != self.header[..4] || datagram[5..HEADER] != self.header[5..] {
             return Err(Unopened::Foreign);
         }
         let mut nonce = [0; NONCE];
         nonce.copy_from_slice(&datagram[HEADER..HEADER + NONCE]);
-        let payload = Payload { msg: &datagram[HEADER + NONCE..], aad: &self.header };
-        self.cipher.decrypt(&XNonce::from(nonce), payload).map_err(|_| Unopened::Forged)
+        let payload = Payload { msg: &datagram[HEADER + NONCE..], aad: &datagram[..HEADER] };
+        let opened = self.cipher.decrypt(&XNonce::from(nonce), payload).map_err(|_| Unopened::Forged)?;
+        if version == self.header[4] { Ok(opened) } else { Err(Unopened::Version(version)) }
     }
 }
 
@@ -86,6 +101,19 @@ mod tests {
             assert!(ours.open(&changed).is_err(), "byte {at}");
         }
         assert_eq!(ours.open(b"short"), Err(Unopened::Foreign));
+    }
+
+    #[test]
+    fn another_version_is_told_apart_and_only_by_whoever_has_the_secret() {
+        let secret = ClusterSecret::from_bytes([1; 32]);
+        let ours = Sealer::new(&secret);
+        let later = Sealer::of_version(&secret, VERSION + 1);
+        let sealed = later.seal([7; 24], b"hello");
+        assert_eq!(ours.open(&sealed), Err(Unopened::Version(VERSION + 1)));
+        assert_eq!(later.open(&ours.seal([7; 24], b"hello")), Err(Unopened::Version(VERSION)));
+        let mut said = ours.seal([7; 24], b"hello");
+        said[4] = VERSION + 1;
+        assert_eq!(ours.open(&said), Err(Unopened::Forged));
     }
 
     #[test]

@@ -166,6 +166,8 @@ mod tests {
             joined_at: None,
             settings: Settings::default(),
             refused_edit: None,
+            applicants: Vec::new(),
+            other_versions: Vec::new(),
             dropped: Dropped::default(),
             nodes,
         }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, anyhow};
 use brant_types::agent::{AGENT_SOCKET, AgentRequest, ClusterView, NodeState, NodeView};
-use brant_types::boot::{BOOT_FACTS, BootFacts, upper_folder};
+use brant_types::boot::{ADMITTED, BOOT_FACTS, BootFacts, upper_folder};
 use brant_types::node::NodeId;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -18,16 +18,22 @@ pub struct Node {
     view: Arc<Mutex<ClusterView>>,
 }
 
+/// What `init` has handed over, and the cluster that this node was admitted to since.
+fn hand_over() -> Result<BootFacts> {
+    let text = std::fs::read_to_string(BOOT_FACTS)
+        .with_context(|| format!("reading `{BOOT_FACTS}`, which init writes"))?;
+    let admitted = std::fs::read_to_string(ADMITTED).ok();
+    // The parser's message could quote the secret.
+    BootFacts::understand(&text, admitted.as_deref())
+        .map_err(|_| anyhow!("`{BOOT_FACTS}` or `{ADMITTED}` is damaged"))
+}
+
 impl Node {
     /// Waits for node-agent, then follows it on a thread of its own.
     ///
     /// # Errors
     /// When the hand-over file cannot be read.
     pub fn follow() -> Result<Self> {
-        let text = std::fs::read_to_string(BOOT_FACTS)
-            .with_context(|| format!("reading `{BOOT_FACTS}`, which init writes"))?;
-        let boot: BootFacts =
-            toml::from_str(&text).with_context(|| format!("understanding `{BOOT_FACTS}`"))?;
         let mut views = Views::default();
         let first = loop {
             match views.next() {
@@ -36,6 +42,8 @@ impl Node {
             }
             std::thread::sleep(Duration::from_millis(300));
         };
+        // Now, for a node that had to be admitted had no secret before.
+        let boot = hand_over()?;
         let node = Self { boot: Arc::new(boot), view: Arc::new(Mutex::new(first)) };
         let shared = Arc::clone(&node.view);
         std::thread::Builder::new()

@@ -31,6 +31,35 @@ pub enum AgentRequest {
         /// Where a node may be.
         address: IpAddr,
     },
+    /// Admits a node that has no secret; one [`AgentAnswer`], then the connection closes.
+    Admit {
+        /// Its name, or its id.
+        node: String,
+        /// The code that it shows.
+        code: String,
+    },
+}
+
+/// A node that asks to be admitted; what it says of itself is not proven.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApplicantView {
+    /// The id that belongs to its key.
+    pub id: NodeId,
+    /// What it calls itself.
+    pub name: String,
+    /// Where it was heard.
+    pub address: Ipv6Addr,
+}
+
+/// A node with this cluster's secret that speaks another version of the protocol.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherVersion {
+    /// Where it was heard.
+    pub address: Ipv6Addr,
+    /// Its version.
+    pub theirs: u8,
+    /// This node's.
+    pub ours: u8,
 }
 
 /// What becomes of a wish.
@@ -60,6 +89,12 @@ pub struct ClusterView {
     /// Why a `cluster.toml` that somebody has edited on this node was not taken, and where it is now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_edit: Option<String>,
+    /// Who asks to be admitted.
+    #[serde(default)]
+    pub applicants: Vec<ApplicantView>,
+    /// Who cannot take part because of its version.
+    #[serde(default)]
+    pub other_versions: Vec<OtherVersion>,
     /// Datagrams that were not for us, not authentic, or malformed; dropped and counted.
     pub dropped: Dropped,
     /// All members, in the order of their ids.

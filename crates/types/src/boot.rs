@@ -45,6 +45,35 @@ pub struct BootFacts {
     pub links: Vec<LinkFacts>,
 }
 
+/// The cluster that somebody has admitted this node to, since it has booted: [`ADMITTED`] (mode 0600, root).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admitted {
+    /// The cluster's name, for people.
+    pub cluster: String,
+    /// Its secret.
+    pub secret: ClusterSecret,
+}
+
+/// Where that is; on a stick that keeps what is written it outlives the boot.
+pub const ADMITTED: &str = "/run/brant/rw/admitted.toml";
+
+impl BootFacts {
+    /// Understands the hand-over; the cluster that this node was admitted to since is its own, unless the image has one.
+    ///
+    /// # Errors
+    /// What the parser said; its message may quote the text, which may hold the secret.
+    pub fn understand(handed_over: &str, admitted: Option<&str>) -> Result<Self, toml::de::Error> {
+        let mut facts: Self = toml::from_str(handed_over)?;
+        if let (None, Some(admitted)) = (&facts.secret, admitted) {
+            let Admitted { cluster, secret } = toml::from_str(admitted)?;
+            facts.cluster = cluster;
+            facts.secret = Some(secret);
+        }
+        Ok(facts)
+    }
+}
+
 /// What becomes of what is written on a node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,6 +4,8 @@
 //! seen, and of two with the same clock that of the higher node id counts (Shapiro et al. 2011, LWW-Register). Merging is
 //! therefore commutative, associative and idempotent, and nodes that have heard the same changes agree.
 
+pub mod edited;
+
 use crate::node::NodeId;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

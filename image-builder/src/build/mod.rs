@@ -25,7 +25,7 @@ pub(crate) mod newc;
 mod overlay;
 mod people;
 mod privilege;
-mod programs;
+pub(crate) mod programs;
 mod publish;
 mod release;
 mod root;

@@ -62,35 +62,7 @@ impl Programs {
     pub(crate) fn build(workspace: &Workspace, stage: &Stage) -> anyhow::Result<Self> {
         let mut packages: Vec<&str> = PROGRAMS.iter().map(|(package, _, _)| *package).collect();
         packages.dedup();
-        let folder = workspace.target().join("node");
-        // Paths in panic messages must not tell where the image was built.
-        let home = cargo_home().map(|home| format!("--remap-path-prefix={}=cargo", home.display()));
-        let here = format!("--remap-path-prefix={}=brant", workspace.root().display());
-        let flags: Vec<String> = ["-C".to_owned(), "target-feature=+crt-static".to_owned(), here]
-            .into_iter()
-            .chain(home)
-            .collect();
-        let cargo = cargo().context("looking for cargo")?;
-        let job = match Invoker::find() {
-            // as the person behind `sudo`, whose toolchain and source tree it is
-            Some(invoker) => Job::new("setpriv")
-                .called("cargo")
-                .args(invoker.setpriv())
-                .env("HOME", invoker.home())
-                .env("USER", invoker.name())
-                .arg("--")
-                .arg(cargo),
-            None => Job::new(cargo),
-        };
-        job.cwd(workspace.root())
-            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
-            .env("CARGO_TERM_COLOR", "never")
-            .args(["build", "--locked", "--profile", "node", "--bins", "--target", TARGET, "--target-dir"])
-            .arg(&folder)
-            .args(packages.iter().flat_map(|package| ["--package", package]))
-            .watch(|line| stage.detail(line))
-            .context("compiling the programs of a node")?;
-        Self::from_folder(&folder.join(TARGET).join("node"))
+        Self::from_folder(&compile(workspace, &packages, stage)?)
     }
 
     /// Every program.
@@ -102,6 +74,40 @@ impl Programs {
     pub(crate) fn init(&self) -> &Path {
         &self.0[0].file
     }
+}
+
+/// Builds the programs of these packages as those of a node are built, and returns the folder that they are in.
+///
+/// # Errors
+/// They do not compile.
+pub(crate) fn compile(workspace: &Workspace, packages: &[&str], stage: &Stage) -> anyhow::Result<PathBuf> {
+    let folder = workspace.target().join("node");
+    // Paths in panic messages must not tell where the image was built.
+    let home = cargo_home().map(|home| format!("--remap-path-prefix={}=cargo", home.display()));
+    let here = format!("--remap-path-prefix={}=brant", workspace.root().display());
+    let flags: Vec<String> =
+        ["-C".to_owned(), "target-feature=+crt-static".to_owned(), here].into_iter().chain(home).collect();
+    let cargo = cargo().context("looking for cargo")?;
+    let job = match Invoker::find() {
+        // as the person behind `sudo`, whose toolchain and source tree it is
+        Some(invoker) => Job::new("setpriv")
+            .called("cargo")
+            .args(invoker.setpriv())
+            .env("HOME", invoker.home())
+            .env("USER", invoker.name())
+            .arg("--")
+            .arg(cargo),
+        None => Job::new(cargo),
+    };
+    job.cwd(workspace.root())
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        .env("CARGO_TERM_COLOR", "never")
+        .args(["build", "--locked", "--profile", "node", "--bins", "--target", TARGET, "--target-dir"])
+        .arg(&folder)
+        .args(packages.iter().flat_map(|package| ["--package", package]))
+        .watch(|line| stage.detail(line))
+        .context("compiling the programs of a node")?;
+    Ok(folder.join(TARGET).join("node"))
 }
 
 /// The cargo that runs us, else the one in the path, else rustup's in the home folder.

@@ -67,6 +67,9 @@ pub(crate) struct PlannedNode {
     /// Its processor, in QEMU's words, where it is to be another than usual.
     #[serde(default)]
     pub cpu_model: Option<String>,
+    /// What it boots, where that is another image than the others'.
+    #[serde(default)]
+    pub image: Option<PathBuf>,
 }
 
 impl Plan {
@@ -93,7 +96,7 @@ impl Plan {
                 BootMedium::Network => Drive::Network,
                 BootMedium::NetworkUrl => Drive::NetworkUrl,
             },
-            image: self.iso.clone(),
+            image: node.image.as_ref().unwrap_or(&self.iso).clone(),
             segment: self.segment,
             mac: node.mac.clone(),
             cpu_model: node.cpu_model.clone(),

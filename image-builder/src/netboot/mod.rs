@@ -50,7 +50,9 @@ pub(crate) fn run(args: &NetbootArgs) -> Result<()> {
     let what_to_do =
         if args.with_secret { "the ISO itself has none" } else { "`--with-secret` leaves it in" };
     if !tree.has_secret {
-        eprintln!("no secret is in it: PCs that boot from it do not join by themselves ({what_to_do})");
+        eprintln!(
+            "no secret is in it: PCs that boot from it ask to be admitted, by `brant admit` on a node ({what_to_do})"
+        );
     }
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", folder.display()).context("saying where it is")

@@ -126,7 +126,7 @@ impl Served {
         let joins = if self.has_secret {
             "they get the cluster's secret, and so does everybody on that network"
         } else {
-            "they get no secret, and do not join by themselves (`--with-secret` gives it to them, where the ISO has one)"
+            "they get no secret, and ask to be admitted, by `brant admit` on a node (`--with-secret` gives it to them, where the ISO has one)"
         };
         vec![
             format!("PCs behind {} boot from {}: {addresses}", interface.name, interface.address),

@@ -29,7 +29,7 @@ pub(crate) struct CustomiseArgs {
     /// Take the secret from this file.
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
-    /// Take the secret out: such a node cannot join by itself.
+    /// Take the secret out: such a node asks to be admitted.
     #[arg(long, conflicts_with_all = ["cluster", "secret_file"])]
     no_secret: bool,
     /// Nodes to try besides those that are heard.
@@ -82,6 +82,26 @@ pub(crate) fn run(args: &CustomiseArgs) -> Result<()> {
         }
     };
     if args.show { own.show() } else { Ok(()) }
+}
+
+/// Makes a copy of an image without its secret.
+///
+/// # Errors
+/// As for `customise`; then there is no copy.
+pub(crate) fn without_secret(iso: &Path, copy: &Path) -> Result<()> {
+    let args = CustomiseArgs {
+        iso: iso.to_owned(),
+        output: Some(copy.to_owned()),
+        cluster: None,
+        secret_file: None,
+        no_secret: true,
+        seed: None,
+        ssh_key: None,
+        karg: None,
+        reset: false,
+        show: false,
+    };
+    copied(iso, copy, &args).map(drop).with_context(|| format!("making `{}`", copy.display()))
 }
 
 fn in_place(path: &Path, args: &CustomiseArgs) -> Result<Own> {

@@ -26,7 +26,9 @@ pub(super) fn gather(
     site: Site,
 ) -> Result<BootFacts> {
     if site.secret.is_none() {
-        report::complain("there is no cluster secret for this node, so it cannot join a cluster");
+        report::complain(
+            "this node has no cluster secret; it will ask to be admitted (`brant admit` on a node of the cluster)",
+        );
     }
     if let Err(error) = admit(root, &image.console_user, &site.ssh_keys) {
         report::complain(&format!("{error:#}"));

@@ -8,7 +8,7 @@ pub(super) fn text(facts: &BootFacts) -> String {
     let joins = if facts.secret.is_some() {
         "`brant nodes` lists the nodes; long jobs move to idle nodes by themselves."
     } else {
-        "This image carries no cluster secret, so this node stays alone."
+        "It came without the cluster's secret: `brant nodes` shows how to let it in."
     };
     let changes = match facts.changes {
         Changes::InMemory => "",
@@ -43,8 +43,8 @@ mod tests {
     }
 
     #[test]
-    fn a_node_without_secret_is_told_so() {
-        assert!(text(&facts(false)).contains("stays alone"));
+    fn a_node_without_secret_is_told_what_to_do() {
+        assert!(text(&facts(false)).contains("how to let it in"));
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! The agent: hears the LAN, and is the one task that owns the membership core.
 
 mod addresses;
+mod admitting;
+mod applicant;
 mod confine;
+mod console;
 mod facts;
 mod helper;
 mod links;
@@ -11,24 +14,24 @@ mod wish;
 
 use crate::door::{Edit, Event, Request};
 use crate::hand_over;
-use anyhow::{Context, Result, bail};
+use admitting::Admitting;
+use anyhow::{Context, Result};
+use applicant::Opened;
+use brant_membership::admission;
 use brant_membership::core::{Instant, Membership, Output};
-use brant_types::agent::{AgentAnswer, ClusterView};
+use brant_types::agent::{AgentAnswer, ClusterView, OtherVersion};
+use brant_types::boot::Admitted;
+use console::Console;
 use helper::Helper;
 use links::{Lan, LinkIndex};
 use load::Sampler;
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Write as _;
-use std::net::{SocketAddr, SocketAddrV6};
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use wish::{What, Wish};
-
-/// The kernel's log, which the consoles show.
-const KERNEL_LOG: &str = "/dev/kmsg";
 
 /// Runs until it is told to stop; says goodbye to the cluster then.
 pub(crate) fn run() -> Result<()> {
@@ -37,30 +40,27 @@ pub(crate) fn run() -> Result<()> {
         tracing::warn!(%errno, "going before the node's other processes");
     }
     let boot = hand_over::read()?;
-    let Some(secret) = boot.secret.clone() else {
-        bail!(
-            "this image carries no cluster secret, so the node stays alone; build it with `brant-image build`"
-        );
-    };
     let (helper, me) = Helper::start()?;
     let (udp, listener) = (links::open()?, socket::listen()?);
-    let console = File::options().write(true).open(KERNEL_LOG).ok();
+    let console = Console::open();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("starting the event loop")?;
+    let Some(secret) = boot.secret.clone() else {
+        let opened = Opened { udp, listener, console, runtime };
+        return applicant::run(&boot, helper, me.public, opened);
+    };
     let account = confine::account()?;
     confine::give_up_rights(&account)?;
     let facts = facts::gather(&boot, me.public)?;
-    let mut seed = [0; 32];
-    rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())
-        .context("asking for random bytes")?;
     tracing::info!(name = %facts.name, id = %facts.id, cores = facts.cores, speed = facts.speed, "this node");
-    let mut core = Membership::new(&boot.cluster, &secret, facts, me.incarnation, seed, now());
+    let mut core = Membership::new(&boot.cluster, &secret, facts, me.incarnation, random(), now());
     // Nobody is there yet to be told.
     let _nobody = core.remember(now(), &me.settings);
     let service = Service {
         core,
+        admitting: Admitting::new(Admitted { cluster: boot.cluster.clone(), secret }),
         requests: helper.requests(),
         console,
         joined_at: None,
@@ -69,6 +69,7 @@ pub(crate) fn run() -> Result<()> {
         joined: Vec::new(),
         beacons: 0,
         refused_edit: None,
+        versions_told: BTreeSet::new(),
     };
     runtime.block_on(service.run(udp, listener, helper))
 }
@@ -78,14 +79,25 @@ fn now() -> Instant {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
+/// What keys, codes and nonces are made of.
+fn random() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    // The kernel's random numbers were ready before the root was mounted; without them nothing here is safe.
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .unwrap_or_else(|errno| panic!("the kernel gives no random bytes: {errno}"));
+    bytes
+}
+
 /// How many beacons go by multicast alone for each that goes by all ways.
 const EACH_WAY: u64 = 4;
+/// Of how many nodes of another version the console tells.
+const MOST_TOLD: usize = 16;
 
 struct Service {
     core: Membership,
+    admitting: Admitting,
     requests: mpsc::UnboundedSender<Request>,
-    /// Where whoever watches the consoles is told.
-    console: Option<File>,
+    console: Console,
     joined_at: Option<f64>,
     links: BTreeSet<LinkIndex>,
     /// Where else to look for the cluster.
@@ -94,6 +106,8 @@ struct Service {
     joined: Vec<SocketAddrV6>,
     beacons: u64,
     refused_edit: Option<String>,
+    /// Whose version was spoken of already.
+    versions_told: BTreeSet<Ipv6Addr>,
 }
 
 impl Service {
@@ -116,24 +130,35 @@ impl Service {
         let mut sampler = Sampler::default();
         let mut datagram = vec![0; 2048];
         loop {
-            let wake = self.core.next_tick().saturating_sub(now());
+            let due = self.core.next_tick();
+            let wake = self.admitting.next_tick().map_or(due, |other| other.min(due)).saturating_sub(now());
             let out = tokio::select! {
                 heard = lan.socket.recv_from(&mut datagram) => match heard {
+                    Ok((length, SocketAddr::V6(from))) if admission::is_admission(&datagram[..length]) => {
+                        let out = self.admitting.datagram(now(), from, &datagram[..length]);
+                        send_all(&lan, out).await;
+                        Vec::new()
+                    }
                     Ok((length, SocketAddr::V6(from))) => self.core.datagram(now(), from, &datagram[..length]),
                     Ok(_) => Vec::new(),
                     // An error of an earlier send comes back here; it says nothing about what is to be heard.
                     Err(error) => { tracing::debug!(%error, "receiving"); Vec::new() }
                 },
-                () = tokio::time::sleep(wake) => self.core.tick(now()),
+                () = tokio::time::sleep(wake) => {
+                    let out = self.admitting.tick(now());
+                    send_all(&lan, out).await;
+                    self.core.tick(now())
+                }
                 _ = samples.tick() => {
                     if let Some(sample) = sampler.look() {
                         self.core.sample(sample.runnable_milli, sample.memory_free_kib);
                         self.watch_links();
+                        self.tell_of_versions();
                         views.send_replace(self.view());
                     }
                     Vec::new()
                 }
-                Some(wish) = wished.recv() => self.fulfil(wish),
+                Some(wish) = wished.recv() => self.fulfil(&lan, wish).await,
                 event = events.recv() => {
                     // Without its overlay the node is of no use; the supervisor starts both anew.
                     let out = self.take_event(event.context("the helper has ended")?);
@@ -164,11 +189,15 @@ impl Service {
     }
 
     fn view(&self) -> ClusterView {
-        ClusterView { refused_edit: self.refused_edit.clone(), ..self.core.view(self.joined_at) }
+        ClusterView {
+            refused_edit: self.refused_edit.clone(),
+            applicants: self.admitting.applicants(),
+            ..self.core.view(self.joined_at)
+        }
     }
 
-    fn fulfil(&mut self, wish: Wish) -> Vec<Output> {
-        let (answer, out) = match wish.what {
+    async fn fulfil(&mut self, lan: &Lan, Wish { what, answer }: Wish) -> Vec<Output> {
+        let (said, out) = match what {
             What::Set { key, value } => wish::set(&mut self.core, (&key, value), now()),
             What::Join(address) => {
                 let seed = links::port_of(address);
@@ -180,9 +209,29 @@ impl Service {
                 self.core.link_changed(now());
                 (AgentAnswer::Done, Vec::new())
             }
+            What::Admit { node, code } => {
+                let out = self.admitting.begin(now(), (&node, &code), answer);
+                send_all(lan, out).await;
+                return Vec::new();
+            }
         };
-        let _gone_away = wish.answer.send(answer);
+        let _gone_away = answer.send(said);
         out
+    }
+
+    /// Once for each node that cannot take part because of its version.
+    fn tell_of_versions(&mut self) {
+        for OtherVersion { address, theirs, ours } in self.core.other_versions() {
+            if self.versions_told.len() < MOST_TOLD && self.versions_told.insert(address) {
+                self.console.announce(
+                    &format!(
+                        "the node at {address} has this cluster's secret, and speaks version {theirs} of the protocol; \
+                         this one speaks {ours}: start both from the same image"
+                    ),
+                    3,
+                );
+            }
+        }
     }
 
     fn take_event(&mut self, event: Event) -> Vec<Output> {
@@ -251,11 +300,14 @@ impl Service {
                     if config.nodes.len() > 1 && self.joined_at.is_none() {
                         let uptime = facts::uptime();
                         self.joined_at = Some(uptime);
-                        self.announce(&format!(
-                            "joined cluster `{}`, {} nodes, {uptime:.1} s after the kernel started",
-                            config.cluster,
-                            config.nodes.len()
-                        ));
+                        self.console.announce(
+                            &format!(
+                                "joined cluster `{}`, {} nodes, {uptime:.1} s after the kernel started",
+                                config.cluster,
+                                config.nodes.len()
+                            ),
+                            5,
+                        );
                     }
                     self.ask(Request::Config(config))?;
                 }
@@ -263,12 +315,10 @@ impl Service {
         }
         Ok(changed)
     }
+}
 
-    /// One line for whoever watches the console.
-    fn announce(&mut self, line: &str) {
-        tracing::info!("{line}");
-        if let Some(console) = &mut self.console {
-            let _console_is_optional = console.write_all(format!("<5>brant: {line}\n").as_bytes());
-        }
+async fn send_all(lan: &Lan, datagrams: Vec<(SocketAddrV6, Vec<u8>)>) {
+    for (to, datagram) in datagrams {
+        lan.send(to, &datagram).await;
     }
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -57,28 +57,44 @@ async fn answer(
 ) -> Result<()> {
     let who = stream.peer_cred().context("asking the kernel who it is")?;
     let (read, write) = stream.into_split();
-    let mut line = Vec::new();
-    let mut read = BufReader::new(read);
-    let question = async {
-        while line.len() < MOST_ASKED && line.last() != Some(&b'\n') {
-            line.push(read.read_u8().await?);
-        }
-        Ok::<(), std::io::Error>(())
-    };
-    tokio::time::timeout(Duration::from_secs(5), question).await.context("waiting for a question")??;
+    let line = question(read).await?;
     let request: AgentRequest = serde_json::from_slice(&line).context("understanding a question")?;
     match request {
         AgentRequest::View => show(write, views, false).await,
         AgentRequest::Watch => show(write, views, true).await,
-        AgentRequest::Set { .. } | AgentRequest::Join { .. } if who.uid() != 0 => {
+        AgentRequest::Set { .. } | AgentRequest::Join { .. } | AgentRequest::Admit { .. }
+            if who.uid() != 0 =>
+        {
             let hint = "say it as root, with `sudo`";
             let why =
                 refused("not_root", "this concerns the whole cluster, and only root may do it", Some(hint));
             send(&mut { write }, &AgentAnswer::Refused(why)).await
         }
         AgentRequest::Set { key, value } => wish(write, &wishes, What::Set { key, value }).await,
+        AgentRequest::Admit { node, code } => wish(write, &wishes, What::Admit { node, code }).await,
         AgentRequest::Join { address } => wish(write, &wishes, What::Join(address)).await,
     }
+}
+
+/// One line, in time.
+async fn question(read: OwnedReadHalf) -> Result<Vec<u8>> {
+    let mut line = Vec::new();
+    let mut read = BufReader::new(read);
+    let reading = async {
+        while line.len() < MOST_ASKED && line.last() != Some(&b'\n') {
+            line.push(read.read_u8().await?);
+        }
+        Ok::<(), std::io::Error>(())
+    };
+    tokio::time::timeout(Duration::from_secs(5), reading).await.context("waiting for a question")??;
+    Ok(line)
+}
+
+/// Answers every question in the same way.
+pub(super) async fn answer_all(stream: UnixStream, answer: &AgentAnswer) -> Result<()> {
+    let (read, mut write) = stream.into_split();
+    question(read).await?;
+    send(&mut write, answer).await
 }
 
 async fn wish(mut write: OwnedWriteHalf, wishes: &mpsc::Sender<Wish>, what: What) -> Result<()> {

@@ -21,6 +21,8 @@ pub(super) enum What {
     Set { key: String, value: Option<String> },
     /// A node to be looked for at this address.
     Join(IpAddr),
+    /// A node to be admitted, by the code that it shows.
+    Admit { node: String, code: String },
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -62,7 +62,8 @@ impl Identity {
         let private = base64(secret.as_bytes());
         let now = Kept { private: private.clone(), incarnation, boot: boot.to_owned() };
         if kept.as_ref() != Some(&now) {
-            keep(path, &now).with_context(|| format!("keeping this node's key in `{}`", path.display()))?;
+            let text = toml::to_string(&now).context("writing this node's key down")?;
+            keep(path, &text).with_context(|| format!("keeping this node's key in `{}`", path.display()))?;
         }
         Ok(Self { private, public: WireGuardKey(PublicKey::from(&secret).to_bytes()), incarnation })
     }
@@ -76,8 +77,7 @@ fn random() -> Result<[u8; 32]> {
 }
 
 /// Replaces the file in one step; only root can read it.
-fn keep(path: &Path, kept: &Kept) -> Result<()> {
-    let text = toml::to_string(kept).context("writing it down")?;
+pub(super) fn keep(path: &Path, text: &str) -> Result<()> {
     let next: PathBuf = path.with_extension("next");
     let _left_by_a_power_cut = fs::remove_file(&next);
     let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(&next)?;

@@ -1,5 +1,6 @@
 //! The helper: does, in order and as root, what the agent asks for, and looks after the files that people and `init` write.
 
+mod applicant;
 mod clock;
 mod cluster_folder;
 mod files;
@@ -41,9 +42,11 @@ pub(crate) fn run() -> Result<()> {
     let agent = std::io::stdin().as_fd().try_clone_to_owned().context("taking the agent's socket")?;
     let agent = UnixStream::from(agent);
     let boot = hand_over::read()?;
-    let secret = boot.secret.clone().context("there is no cluster without a secret")?;
-    let cluster = ClusterId::of(&secret);
     let key = Identity::obtain()?;
+    let Some(secret) = boot.secret.clone() else {
+        return applicant::serve(agent, &key);
+    };
+    let cluster = ClusterId::of(&secret);
     let settings = shared_file::remembered(&boot.cluster, cluster);
     tell(&agent, &Event::Hello { public: key.public, incarnation: key.incarnation, settings })?;
     // Before there is anything to be kept off from.
@@ -76,6 +79,14 @@ pub(crate) fn run() -> Result<()> {
 
 fn tell(mut agent: &UnixStream, event: &Event) -> Result<()> {
     agent.write_all(&door::line(event)?).context("telling the agent")
+}
+
+/// Reads what has come; says whether the agent is still there.
+fn hear(mut agent: &UnixStream, read: &mut Vec<u8>) -> Result<bool> {
+    let mut chunk = [0; 1 << 16];
+    let length = agent.read(&mut chunk).context("hearing the agent")?;
+    read.extend_from_slice(&chunk[..length]);
+    Ok(length > 0)
 }
 
 struct Helper {
@@ -120,10 +131,7 @@ impl Helper {
             Ok(_) => {}
             Err(errno) => return Err(errno).context("waiting for the agent"),
         }
-        let mut chunk = [0; 1 << 16];
-        let length = (&self.agent).read(&mut chunk).context("hearing the agent")?;
-        read.extend_from_slice(&chunk[..length]);
-        Ok(length > 0)
+        hear(&self.agent, read)
     }
 
     fn look(&mut self) {
@@ -154,6 +162,7 @@ impl Helper {
                 self.check(&facts)?;
                 self.overlay.peer(&facts, heard_at)
             }
+            Request::Admitted(_) => anyhow::bail!("the agent of a member asks to be admitted"),
             Request::Forget(facts) => {
                 self.check(&facts)?;
                 Overlay::forget(&facts)

@@ -1,5 +1,6 @@
 //! One file a verb.
 
+pub(crate) mod admit;
 pub(crate) mod history;
 pub(crate) mod join;
 pub(crate) mod migrate;

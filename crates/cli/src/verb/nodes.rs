@@ -3,7 +3,7 @@
 use crate::ask;
 use crate::table::render;
 use anyhow::{Context, Result};
-use brant_types::agent::{NodeState, NodeView};
+use brant_types::agent::{NodeState, NodeView, OtherVersion};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -28,6 +28,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     write!(out, "{table}").context("printing")?;
     if view.nodes.len() == 1 {
         writeln!(out, "No other node of cluster `{}` was heard so far.", view.cluster).context("printing")?;
+    }
+    for applicant in &view.applicants {
+        writeln!(out, "{} asks to be admitted: sudo brant admit {0}", applicant.name).context("printing")?;
+    }
+    for other in &view.other_versions {
+        let OtherVersion { address, theirs, ours } = other;
+        eprintln!(
+            "note: the node at {address} has this cluster's secret, and speaks version {theirs} of the protocol; this one \
+             speaks {ours}: start both from the same image"
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -48,6 +48,8 @@ impl Membership {
             joined_at,
             settings: self.settings.clone(),
             refused_edit: None,
+            applicants: Vec::new(),
+            other_versions: self.other_versions(),
             dropped: self.dropped,
             nodes,
         }

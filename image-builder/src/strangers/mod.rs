@@ -1,0 +1,134 @@
+//! `brant-image strangers`: a cluster, and on its LAN a machine without the secret. [`STEPS`] is the test.
+
+mod admission;
+mod attacks;
+
+use crate::build::programs;
+use crate::cluster::args::{ClusterName, CreateArgs, MachineArgs};
+use crate::cluster::create::{self, Nascent};
+use crate::cluster::node::{Node, ROOT};
+use crate::cluster::patience::Patience;
+use crate::progress::Progress;
+use crate::site;
+use crate::workspace::Workspace;
+use anyhow::{Context, Result, ensure};
+use brant_types::agent::NodeState;
+use clap::Args;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Until something is known on all nodes, on a PC of today.
+const AGREEING: Duration = Duration::from_secs(30);
+
+/// Arguments of `strangers`.
+#[derive(Debug, Args)]
+pub(crate) struct StrangersArgs {
+    /// The image [default: what `build` made last].
+    #[arg(long, value_name = "FILE")]
+    iso: Option<PathBuf>,
+    /// How many seconds the machine without the secret floods the others.
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    flood_seconds: u32,
+    /// The name of the cluster that is started for it.
+    #[arg(short = 'n', long, default_value = "strangers")]
+    name: ClusterName,
+    /// Leave the cluster running when a step has failed, to look at it.
+    #[arg(long)]
+    keep_failed: bool,
+}
+
+/// What a step does, in words, and how; it returns what it found.
+type Step = (&'static str, fn(&Run) -> Result<String>);
+
+const STEPS: &[Step] = &[
+    ("who has no secret is no member, asks, and shows a code", admission::asks),
+    ("no port but Brant's own three is to be found on the LAN", attacks::finds_no_port),
+    ("floods, replays and nonsense change nothing", attacks::floods),
+    ("a wrong code gets nothing", admission::wrong_code),
+    ("the right code admits, and it joins", admission::right_code),
+    ("a node of another version is told of, and changes nothing", attacks::another_version),
+];
+
+/// Two members, and one who is none.
+struct Run {
+    members: Vec<Node>,
+    stranger: Node,
+    patience: Patience,
+    /// What the stranger has for a tool, on this host.
+    tool: PathBuf,
+    flood_seconds: u32,
+}
+
+/// Starts the machines and goes through the steps.
+///
+/// # Errors
+/// The step that did not hold, and what was seen.
+pub(crate) fn run(args: &StrangersArgs) -> Result<()> {
+    let workspace = Workspace::find()?;
+    let progress = Progress::new();
+    let stage = progress.stage("compiling what a stranger can do");
+    let tool = programs::compile(&workspace, &["stranger"], &stage)?.join("stranger");
+    stage.done("");
+    let machines = MachineArgs {
+        iso: args.iso.clone(),
+        nodes: 3,
+        firmware: crate::cluster::args::FirmwareKind::Bios,
+        boot: crate::cluster::args::BootMedium::Cdrom,
+        memory: 1024,
+        cpus: 1,
+        cpu_models: Vec::new(),
+        extras: brant_qemu::machine::Extras::default(),
+        ovmf_dir: None,
+    };
+    let mut plan =
+        create::plan(&CreateArgs { name: args.name.clone(), machines, dhcp: false, timeout: None })?;
+    let bare = workspace.cache().join(format!("{}-without-secret.iso", args.name));
+    site::without_secret(&plan.iso, &bare)?;
+    if let Some(last) = plan.nodes.last_mut() {
+        last.image = Some(bare.clone());
+    }
+    let nascent = Nascent::start(&plan)?;
+    let answered = nascent.wait(&plan, create::patience(&plan))?;
+    let patience = Patience::measured(answered.iter().map(|(_, took)| *took).max().unwrap_or_default());
+    let node =
+        |name| Node { name, folder: nascent.cluster().node_folder(name), patience: patience.short_command() };
+    let mut members: Vec<Node> = plan.nodes.iter().map(|planned| node(planned.name)).collect();
+    let stranger = members.pop().context("finding the machine without the secret")?;
+    let run = Run { members, stranger, patience, tool, flood_seconds: args.flood_seconds };
+    for (number, (what, step)) in STEPS.iter().enumerate() {
+        let shown = progress.stage(&format!("{} of {}: {what}", number + 1, STEPS.len()));
+        match step(&run) {
+            Ok(found) => shown.done(&found),
+            Err(error) => {
+                drop(shown);
+                if args.keep_failed && crate::interrupt::received().is_none() {
+                    nascent.release().context("letting the cluster go")?;
+                    eprintln!("cluster `{}` is left running", args.name);
+                }
+                return Err(error.context(format!("step {} failed, {what}", number + 1)));
+            }
+        }
+    }
+    let _no_use_any_more = std::fs::remove_file(bare);
+    Ok(())
+}
+
+impl Run {
+    /// Every member lists so many living nodes.
+    fn lists(&self, nodes: &[&Node], count: usize) -> Result<()> {
+        for node in nodes {
+            let view = node.nodes()?;
+            let alive = view.nodes.iter().filter(|member| member.state == NodeState::Alive).count();
+            ensure!(alive == count, "{} lists {alive} living nodes, not {count}", node.name);
+        }
+        Ok(())
+    }
+
+    fn both(&self) -> Vec<&Node> {
+        self.members.iter().collect()
+    }
+
+    fn name(node: &Node) -> Result<String> {
+        Ok(node.shell(ROOT, "hostname")?.trim().to_owned())
+    }
+}
