@@ -4,6 +4,7 @@ use crate::boots::BootsArgs;
 use crate::build::args::BuildArgs;
 use crate::cluster::args::ClusterArgs;
 use crate::manifest::{DiffArgs, InspectArgs};
+use crate::meet::MeetArgs;
 use crate::netboot::NetbootArgs;
 use crate::profile::verbs::ProfileVerb;
 use crate::prove::ProveArgs;
@@ -59,6 +60,8 @@ pub(crate) enum Verb {
     Cluster(ClusterArgs),
     /// Boot a cluster, do the main job on it, and check all that must hold.
     Smoke(SmokeArgs),
+    /// Boot nodes on networks of several kinds, and see how they find each other.
+    Meet(MeetArgs),
     /// Boot a cluster, and beside it a machine without the secret, which tries what it can, and is admitted then.
     Strangers(StrangersArgs),
     /// Start an image in each of the ways that people start it, and look what comes of it.

@@ -12,6 +12,7 @@ mod invoker;
 mod iso9660;
 mod job;
 mod manifest;
+mod meet;
 mod netboot;
 mod pieces;
 mod profile;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Verb::Try(args) => trial::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Prove(args) => prove::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Boots(args) => boots::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Meet(args) => meet::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Strangers(args) => strangers::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Smoke(args) => smoke::run(&args).map(|()| ExitCode::SUCCESS),
     };

@@ -16,9 +16,10 @@ struct Part {
 const BRANT_IMAGE: &str = "target/release/brant-image";
 
 /// All parts, in their order: each needs only what those before it have made.
-const PARTS: [Part; 18] = [
+const PARTS: [Part; 19] = [
     Part { name: "every-change", command: &["ci/test"] },
     Part { name: "boots", command: &[BRANT_IMAGE, "boots"] },
+    Part { name: "meet", command: &[BRANT_IMAGE, "meet"] },
     Part { name: "transparency", command: &[BRANT_IMAGE, "prove", "ci/workloads/transparency.toml"] },
     Part { name: "faults", command: &[BRANT_IMAGE, "prove", "ci/workloads/faults.toml"] },
     Part {
@@ -128,7 +129,7 @@ const PARTS: [Part; 18] = [
 /// Arguments of `test full`.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Only these parts: every-change, boots, transparency, faults, processors-with-more, processors-with-less,
+    /// Only these parts: every-change, boots, meet, transparency, faults, processors-with-more, processors-with-less,
     /// transparency-uefi, standard-image, boots-standard, cluster-systemd, transparency-systemd, desktop-image, boots-desktop,
     /// reproducible, mishaps, fuzz, corpus-image, corpus.
     #[arg(long, value_name = "PART", value_delimiter = ',')]

@@ -6,3 +6,4 @@ pub mod exec;
 pub mod machine;
 pub mod qmp;
 pub mod segment;
+pub mod switch;

@@ -79,7 +79,7 @@ pub(crate) fn plan(args: &CreateArgs) -> Result<Plan> {
             .map(|(number, name)| {
                 let models = &machines.cpu_models;
                 let cpu_model = (!models.is_empty()).then(|| models[number % models.len()].clone());
-                PlannedNode { name, mac: mac(segment, name), cpu_model, image: None }
+                PlannedNode { name, mac: mac(segment, name), cpu_model, image: None, segment: None }
             })
             .collect(),
     })

@@ -70,6 +70,9 @@ pub(crate) struct PlannedNode {
     /// What it boots, where that is another image than the others'.
     #[serde(default)]
     pub image: Option<PathBuf>,
+    /// Its network, where that is another than the others'.
+    #[serde(default)]
+    pub segment: Option<Segment>,
 }
 
 impl Plan {
@@ -97,7 +100,7 @@ impl Plan {
                 BootMedium::NetworkUrl => Drive::NetworkUrl,
             },
             image: node.image.as_ref().unwrap_or(&self.iso).clone(),
-            segment: self.segment,
+            segment: node.segment.unwrap_or(self.segment),
             mac: node.mac.clone(),
             cpu_model: node.cpu_model.clone(),
             extras: self.extras.clone(),

@@ -1,0 +1,173 @@
+//! `brant-image meet`: nodes that find each other, on networks as they are: with and without DHCP, behind a switch that drops
+//! all multicast, and from a network that only an address leads to.
+
+use crate::cluster::args::{BootMedium, ClusterName, CreateArgs, FirmwareKind, MachineArgs};
+use crate::cluster::create::{self, Nascent};
+use crate::cluster::node::{Node, ROOT};
+use crate::cluster::patience::Patience;
+use crate::cluster::state::Plan;
+use crate::progress::Progress;
+use anyhow::{Context, Result, bail, ensure};
+use brant_qemu::machine::Extras;
+use brant_qemu::segment::Segment;
+use brant_qemu::switch::{Passes, Switch};
+use brant_types::agent::{ClusterView, NodeState};
+use clap::{Args, ValueEnum};
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Until all know all, on a PC of today.
+const MEETING: Duration = Duration::from_secs(60);
+/// Long enough for whatever could leak through to have done so.
+const APART: Duration = Duration::from_secs(10);
+
+/// Arguments of `meet`.
+#[derive(Debug, Args)]
+pub(crate) struct MeetArgs {
+    /// The image [default: what `build` made last].
+    #[arg(long, value_name = "FILE")]
+    iso: Option<PathBuf>,
+    /// How many machines.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(3..=32))]
+    nodes: u8,
+    /// Only on these networks.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Network>,
+    /// The name of the cluster that is started for it.
+    #[arg(short = 'n', long, default_value = "meet")]
+    name: ClusterName,
+}
+
+/// What is between the nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Network {
+    /// One segment.
+    Plain,
+    /// One segment with a DHCP server.
+    Dhcp,
+    /// A switch that drops all multicast.
+    Pruned,
+    /// One node in another network, which `brant join` has to lead to.
+    Far,
+}
+
+/// Starts the nodes on each network, and prints how long they took.
+///
+/// # Errors
+/// The network on which they did not find each other, and what each has listed.
+pub(crate) fn run(args: &MeetArgs) -> Result<()> {
+    let chosen = |network: &Network| args.only.is_empty() || args.only.contains(network);
+    let mut rows = Vec::new();
+    for network in Network::value_variants().iter().copied().filter(chosen) {
+        let (answered, agreed) =
+            meet(args, network).with_context(|| format!("on the network `{network:?}`"))?;
+        rows.push((network, answered, agreed));
+    }
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "nodes  network  all answer  all agree after that").context("printing")?;
+    for (network, answered, agreed) in rows {
+        let name = format!("{network:?}").to_lowercase();
+        let (answered, agreed) = (answered.as_secs_f64(), agreed.as_secs_f64());
+        writeln!(out, "{:5}  {name:7}  {answered:8.1} s  {agreed:18.1} s", args.nodes).context("printing")?;
+    }
+    Ok(())
+}
+
+/// How long until all have answered, and from then until all agree.
+fn meet(args: &MeetArgs, network: Network) -> Result<(Duration, Duration)> {
+    let mut plan = plan(args, network)?;
+    let segments: Vec<Segment> = match network {
+        Network::Plain | Network::Dhcp => Vec::new(),
+        Network::Pruned => (0..args.nodes).map(|_| Segment::random()).collect::<Result<_, _>>()?,
+        Network::Far => vec![plan.segment, Segment::random()?],
+    };
+    match network {
+        Network::Plain | Network::Dhcp => {}
+        Network::Pruned => {
+            plan.nodes.iter_mut().zip(&segments).for_each(|(node, segment)| node.segment = Some(*segment));
+        }
+        Network::Far => {
+            plan.nodes.last_mut().context("finding the last node")?.segment = segments.last().copied();
+        }
+    }
+    let passes = if network == Network::Far { Passes::OneToOne } else { Passes::NoMulticast };
+    let switch = (!segments.is_empty()).then(|| Switch::between(&segments, passes));
+    let _until_the_end = switch.transpose().context("making a switch")?;
+    let since = Instant::now();
+    let nascent = Nascent::start(&plan)?;
+    let answers = nascent.wait(&plan, create::patience(&plan))?;
+    let answered = since.elapsed();
+    let patience = Patience::measured(answers.iter().map(|(_, took)| *took).max().unwrap_or_default());
+    let nodes = nodes(&nascent, &plan, patience);
+    let stage = Progress::new().stage("waiting until all agree");
+    let mut since = Instant::now();
+    if network == Network::Far {
+        let (far, near) = nodes.split_last().context("finding the far node")?;
+        patience.wait(MEETING, || agree(near))?;
+        join(far, &nodes, patience)?;
+        since = Instant::now();
+    }
+    patience.wait(MEETING, || agree(&nodes))?;
+    let agreed = since.elapsed();
+    stage.done(&format!("{:.1} s", agreed.as_secs_f64()));
+    Ok((answered, agreed))
+}
+
+/// The far node is alone, for as long as nobody has told it an address; then somebody does.
+fn join(far: &Node, nodes: &[Node], patience: Patience) -> Result<()> {
+    let until = Instant::now() + APART;
+    while Instant::now() < until {
+        let alone = alive(&far.nodes()?);
+        ensure!(alone == 1, "the far node has found {} others by itself", alone - 1);
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let near = nodes.first().context("finding a near node")?;
+    let said = near.shell(ROOT, "ip -4 -o address show scope link; ip -4 -o address show scope global")?;
+    let address = said.split_whitespace().nth(3).and_then(|word| word.split('/').next());
+    let address = address.with_context(|| format!("finding an address of {}: {said}", near.name))?;
+    let said = far.shell_within(ROOT, &format!("brant join {address} 2>&1"), b"", patience.of(MEETING))?;
+    ensure!(said.contains("joined"), "`brant join {address}` says: {}", said.trim());
+    Ok(())
+}
+
+fn plan(args: &MeetArgs, network: Network) -> Result<Plan> {
+    let machines = MachineArgs {
+        iso: args.iso.clone(),
+        nodes: args.nodes,
+        firmware: FirmwareKind::Bios,
+        boot: BootMedium::Usb,
+        memory: 512,
+        cpus: 1,
+        cpu_models: Vec::new(),
+        extras: Extras::default(),
+        ovmf_dir: None,
+    };
+    let dhcp = network == Network::Dhcp;
+    create::plan(&CreateArgs { name: args.name.clone(), machines, dhcp, timeout: None })
+}
+
+fn nodes(nascent: &Nascent, plan: &Plan, patience: Patience) -> Vec<Node> {
+    let node =
+        |name| Node { name, folder: nascent.cluster().node_folder(name), patience: patience.short_command() };
+    plan.nodes.iter().map(|planned| node(planned.name)).collect()
+}
+
+/// Every node lists all as alive, and the configurations are the same bytes.
+fn agree(nodes: &[Node]) -> Result<()> {
+    let mut digests = Vec::new();
+    for node in nodes {
+        let view = node.nodes()?;
+        if alive(&view) != nodes.len() {
+            bail!("{} lists {} living nodes, not {}", node.name, alive(&view), nodes.len());
+        }
+        digests.push(view.revision);
+    }
+    digests.dedup();
+    ensure!(digests.len() == 1, "there are {} configurations", digests.len());
+    Ok(())
+}
+
+fn alive(view: &ClusterView) -> usize {
+    view.nodes.iter().filter(|node| node.state == NodeState::Alive).count()
+}
