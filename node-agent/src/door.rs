@@ -29,6 +29,8 @@ pub(crate) enum Request {
     Forget(NodeFacts),
     /// Keep this: the node was admitted, and begins anew with it.
     Admitted(Admitted),
+    /// Keep this newer secret, and use it with all peers.
+    Secret(Admitted),
     /// Let the node's files follow this configuration.
     Config(ClusterConfig),
 }

@@ -31,6 +31,11 @@ enum Verb {
     Join(verb::join::Arguments),
     /// Let a node in that has no secret, by the code that it shows.
     Admit(verb::admit::Arguments),
+    /// Change the cluster's secret, or print it.
+    #[command(subcommand)]
+    Secret(verb::secret::Verb),
+    /// Leave a node out of the cluster for good.
+    Forget(verb::secret::Forget),
     /// Show the settings of the cluster, or change one on all its nodes.
     Set(verb::set::Arguments),
     /// Say whether a process can move, and if not, why.
@@ -46,6 +51,8 @@ fn main() -> ExitCode {
         Verb::Migrate(arguments) => verb::migrate::run(&arguments),
         Verb::Join(arguments) => verb::join::run(&arguments),
         Verb::Admit(arguments) => verb::admit::run(&arguments),
+        Verb::Secret(verb) => verb::secret::run(&verb),
+        Verb::Forget(arguments) => verb::secret::forget(&arguments),
         Verb::Set(arguments) => verb::set::run(&arguments),
         Verb::Why(arguments) => verb::why::run(&arguments),
     };

@@ -5,6 +5,7 @@ mod clock;
 mod introduce;
 mod loads;
 mod members;
+mod rotation;
 mod settings;
 mod versions;
 mod view;
@@ -14,6 +15,8 @@ use crate::replay::ReplayWindow;
 use crate::seal::{Sealer, Unopened};
 use crate::swim::{self, SwimIdentity, Timers};
 use crate::wire::{Envelope, LoadNews, Message};
+pub use rotation::NoRotation;
+
 use beacons::Heard;
 use brant_types::agent::{Dropped, Load};
 use brant_types::cluster::ClusterConfig;
@@ -23,7 +26,8 @@ use brant_types::settings::Settings;
 use foca::{AccumulatingRuntime, Foca, NoCustomBroadcast, PostcardCodec};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use std::collections::BTreeMap;
+use rotation::Rotation;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddrV6};
 use std::time::Duration;
 
@@ -73,6 +77,8 @@ pub enum Output {
     },
     /// Take the WireGuard peer of this node away.
     Forget(NodeFacts),
+    /// Keep this secret, and use it where peers are known by one.
+    Secret(ClusterSecret),
     /// The members or the settings have changed, and with them the configuration.
     Config(ClusterConfig),
 }
@@ -99,7 +105,11 @@ enum Standing {
 pub struct Membership {
     cluster_name: String,
     cluster: ClusterId,
+    secret: ClusterSecret,
     sealer: Sealer,
+    rotation: Rotation,
+    /// Who was left out of it, and may still speak with the secret that goes.
+    left_out: BTreeSet<NodeId>,
     me: NodeFacts,
     swim: Foca<SwimIdentity, PostcardCodec, StdRng, NoCustomBroadcast>,
     runtime: AccumulatingRuntime<SwimIdentity>,
@@ -146,7 +156,10 @@ impl Membership {
         Self {
             cluster_name: cluster_name.to_owned(),
             cluster,
+            secret: secret.clone(),
             sealer: Sealer::new(secret),
+            rotation: Rotation::Still,
+            left_out: BTreeSet::new(),
             swim,
             runtime: AccumulatingRuntime::new(),
             rng,
@@ -224,6 +237,7 @@ impl Membership {
             self.ask_for_introductions(&mut out);
             self.announce_to_pending(now, &mut out);
             out.extend(self.choose_clock(now));
+            self.go_on_rotating(now, &mut out);
             self.announces = (self.announces + ANNOUNCES_A_SECOND).min(MOST_ANNOUNCES);
             self.next_loads = now + LOAD_PERIOD;
         }
@@ -237,7 +251,7 @@ impl Membership {
     /// Takes a datagram from the LAN. Never fails: what is not good is dropped and counted.
     pub fn datagram(&mut self, now: Instant, from: SocketAddrV6, datagram: &[u8]) -> Vec<Output> {
         let mut out = Vec::new();
-        let message = match self.sealer.open(datagram) {
+        let message = match self.open(datagram) {
             Ok(message) => message,
             Err(Unopened::Foreign) => {
                 self.dropped.foreign += 1;
@@ -257,7 +271,7 @@ impl Membership {
             return out;
         };
         // A looped switch, or a hypervisor's multicast, lets a node hear itself.
-        if envelope.from == self.me.id {
+        if envelope.from == self.me.id || self.left_out.contains(&envelope.from) {
             return out;
         }
         match envelope.message {
@@ -301,6 +315,16 @@ impl Membership {
             Message::Introduce(nodes) => {
                 if self.fresh(now, envelope.from, envelope.sequence) {
                     self.meet(from, &nodes, &mut out);
+                }
+            }
+            Message::Rotation { secret, without } => {
+                if self.fresh(now, envelope.from, envelope.sequence) {
+                    self.hear_rotation(now, (from, envelope.from), (secret, without), &mut out);
+                }
+            }
+            Message::Taken(generation) => {
+                if self.fresh(now, envelope.from, envelope.sequence) {
+                    self.hear_taken(envelope.from, generation);
                 }
             }
             Message::SettingsDigest(digest) => {

@@ -2,6 +2,7 @@
 
 use brant_types::agent::Load;
 use brant_types::node::{NodeFacts, NodeId};
+use brant_types::secret::ClusterSecret;
 use brant_types::settings::Setting;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv6Addr};
@@ -46,6 +47,15 @@ pub enum Message {
     Who(Vec<NodeId>),
     /// Some of them, where the sender has heard them.
     Introduce(Vec<Introduction>),
+    /// The secret that takes the present one's place; believed only when it comes over the overlay.
+    Rotation {
+        /// The next one.
+        secret: ClusterSecret,
+        /// Who is not to have it.
+        without: Option<NodeId>,
+    },
+    /// The sender has the secret of this generation.
+    Taken(u32),
 }
 
 /// Where a node may be reached.

@@ -168,6 +168,7 @@ mod tests {
             refused_edit: None,
             applicants: Vec::new(),
             other_versions: Vec::new(),
+            rotation: None,
             dropped: Dropped::default(),
             nodes,
         }

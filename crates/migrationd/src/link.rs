@@ -53,30 +53,33 @@ pub fn connect(
     stream.read_exact(&mut theirs).context("waiting for the node's greeting")?;
     let conversation = [ours, theirs].concat();
     stream.write_all(&secret.proof("migration, home", &conversation)).context("proving who we are")?;
-    expect(&mut stream, &secret.proof("migration, target", &conversation))?;
+    expect(&mut stream, &[secret.proof("migration, target", &conversation)])?;
     wire::send(&mut stream, &opening).context("saying what it is about")?;
     Ok(stream)
 }
 
-/// Takes a connection, has the other side prove who it is, and hears what it is about.
+/// Takes a connection, has the other side prove who it is by one of these secrets, and hears what it is about.
 ///
 /// # Errors
 /// When it does not; nothing of what it said before the proof was parsed.
-pub fn accept(stream: TcpStream, secret: &ClusterSecret) -> Result<(TcpStream, Opening)> {
-    let mut stream = prove(stream, secret)?;
+pub fn accept(stream: TcpStream, secrets: &[ClusterSecret]) -> Result<(TcpStream, Opening)> {
+    let mut stream = prove(stream, secrets)?;
     let opening = wire::receive(&mut stream).context("hearing what it is about")?;
     Ok((stream, opening.context("hearing what it is about")?))
 }
 
-fn prove(mut stream: TcpStream, secret: &ClusterSecret) -> Result<TcpStream> {
+fn prove(mut stream: TcpStream, secrets: &[ClusterSecret]) -> Result<TcpStream> {
     prepare(&stream)?;
     let ours = random()?;
     let mut theirs = [0; 32];
     stream.read_exact(&mut theirs).context("waiting for a greeting")?;
     stream.write_all(&ours).context("answering a greeting")?;
     let conversation = [theirs, ours].concat();
-    expect(&mut stream, &secret.proof("migration, home", &conversation))?;
-    stream.write_all(&secret.proof("migration, target", &conversation)).context("proving who we are")?;
+    let proofs: Vec<[u8; 32]> =
+        secrets.iter().map(|secret| secret.proof("migration, home", &conversation)).collect();
+    let which = expect(&mut stream, &proofs)?;
+    let proof = secrets[which].proof("migration, target", &conversation);
+    stream.write_all(&proof).context("proving who we are")?;
     Ok(stream)
 }
 
@@ -86,14 +89,16 @@ fn prepare(stream: &TcpStream) -> Result<()> {
     stream.set_write_timeout(Some(TAKING)).context("setting up the connection")
 }
 
-fn expect(stream: &mut TcpStream, proof: &[u8; 32]) -> Result<()> {
+/// Which of these proofs the other side gives.
+fn expect(stream: &mut TcpStream, proofs: &[[u8; 32]]) -> Result<usize> {
     let mut theirs = [0; 32];
     stream.read_exact(&mut theirs).context("waiting for the other side's proof")?;
     // The same time whatever differs, so that nothing can be learnt byte by byte.
-    if theirs.iter().zip(proof).fold(0, |differs, (a, b)| differs | (a ^ b)) != 0 {
-        bail!("the other side does not know the cluster's secret");
+    let is = |proof: &&[u8; 32]| theirs.iter().zip(*proof).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0;
+    match proofs.iter().position(|proof| is(&proof)) {
+        Some(which) => Ok(which),
+        None => bail!("the other side does not know the cluster's secret"),
     }
-    Ok(())
 }
 
 fn random() -> Result<[u8; 32]> {
@@ -107,11 +112,12 @@ fn random() -> Result<[u8; 32]> {
 mod tests {
     use super::*;
 
-    fn meet(home: [u8; 32], target: [u8; 32]) -> (bool, bool) {
+    fn meet<const N: usize>(home: [u8; 32], target: [[u8; 32]; N]) -> (bool, bool) {
         let listener = TcpListener::bind("[::1]:0").unwrap();
         let address = listener.local_addr().unwrap();
         let there = std::thread::spawn(move || {
-            prove(listener.accept().unwrap().0, &ClusterSecret::from_bytes(target)).is_ok()
+            let secrets = target.map(ClusterSecret::from_bytes);
+            prove(listener.accept().unwrap().0, &secrets).is_ok()
         });
         let secret = ClusterSecret::from_bytes(home);
         let mut stream = TcpStream::connect(address).unwrap();
@@ -122,13 +128,15 @@ mod tests {
         stream.read_exact(&mut theirs).unwrap();
         let conversation = [ours, theirs].concat();
         stream.write_all(&secret.proof("migration, home", &conversation)).unwrap();
-        let here = expect(&mut stream, &secret.proof("migration, target", &conversation)).is_ok();
+        let here = expect(&mut stream, &[secret.proof("migration, target", &conversation)]).is_ok();
         (here, there.join().unwrap())
     }
 
     #[test]
     fn only_those_who_know_the_secret_are_let_in() {
-        assert_eq!(meet([1; 32], [1; 32]), (true, true));
-        assert_eq!(meet([1; 32], [2; 32]), (false, false));
+        assert_eq!(meet([1; 32], [[1; 32]]), (true, true));
+        assert_eq!(meet([1; 32], [[2; 32]]), (false, false));
+        // While the secret is changed, by the one before as well.
+        assert_eq!(meet([1; 32], [[2; 32], [1; 32]]), (true, true));
     }
 }

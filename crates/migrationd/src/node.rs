@@ -4,11 +4,12 @@ use anyhow::{Context, Result, anyhow};
 use brant_types::agent::{AGENT_SOCKET, AgentRequest, ClusterView, NodeState, NodeView};
 use brant_types::boot::{ADMITTED, BOOT_FACTS, BootFacts, upper_folder};
 use brant_types::node::NodeId;
+use brant_types::secret::ClusterSecret;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// This node, and the newest view of the cluster.
 #[derive(Debug, Clone)]
@@ -16,6 +17,17 @@ pub struct Node {
     /// What `init` handed over.
     pub boot: Arc<BootFacts>,
     view: Arc<Mutex<ClusterView>>,
+    /// The secret that was read last, and the one before, until when.
+    secrets: Arc<Mutex<Secrets>>,
+}
+
+/// How long a secret that was replaced still lets others in: as long as node-agent lets it.
+const CLOSING: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Default)]
+struct Secrets {
+    present: Option<ClusterSecret>,
+    before: Option<(ClusterSecret, Instant)>,
 }
 
 /// What `init` has handed over, and the cluster that this node was admitted to since.
@@ -29,6 +41,30 @@ fn hand_over() -> Result<BootFacts> {
 }
 
 impl Node {
+    /// The cluster's secret as it is now: it may have been changed since.
+    ///
+    /// # Errors
+    /// There is none, or what holds it cannot be read.
+    pub fn secret(&self) -> Result<ClusterSecret> {
+        let secret = hand_over()?.secret.context("this node has no cluster secret")?;
+        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        if secrets.present.as_ref() != Some(&secret) {
+            secrets.before = secrets.present.replace(secret.clone()).map(|before| (before, Instant::now()));
+        }
+        Ok(secret)
+    }
+
+    /// The secret, and for a minute the one before.
+    ///
+    /// # Errors
+    /// As for [`Node::secret`].
+    pub fn secrets(&self) -> Result<Vec<ClusterSecret>> {
+        let present = self.secret()?;
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = secrets.before.as_ref().filter(|(_, since)| since.elapsed() < CLOSING);
+        Ok(before.map(|(before, _)| before.clone()).into_iter().chain([present]).rev().collect())
+    }
+
     /// Waits for node-agent, then follows it on a thread of its own.
     ///
     /// # Errors
@@ -44,7 +80,7 @@ impl Node {
         };
         // Now, for a node that had to be admitted had no secret before.
         let boot = hand_over()?;
-        let node = Self { boot: Arc::new(boot), view: Arc::new(Mutex::new(first)) };
+        let node = Self { boot: Arc::new(boot), view: Arc::new(Mutex::new(first)), secrets: Arc::default() };
         let shared = Arc::clone(&node.view);
         std::thread::Builder::new()
             .name("views".to_owned())

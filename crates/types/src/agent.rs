@@ -31,6 +31,12 @@ pub enum AgentRequest {
         /// Where a node may be.
         address: IpAddr,
     },
+    /// Gives the cluster another secret, and all but one node if that is named; one [`AgentAnswer`], then the connection
+    /// closes.
+    Rotate {
+        /// The name or id of the node that is left out.
+        without: Option<String>,
+    },
     /// Admits a node that has no secret; one [`AgentAnswer`], then the connection closes.
     Admit {
         /// Its name, or its id.
@@ -60,6 +66,17 @@ pub struct OtherVersion {
     pub theirs: u8,
     /// This node's.
     pub ours: u8,
+}
+
+/// How far a new secret has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RotationView {
+    /// How many secrets the cluster had before it.
+    pub generation: u32,
+    /// How many living nodes are known to have it.
+    pub taken: u32,
+    /// How many living nodes there are.
+    pub of: u32,
 }
 
 /// What becomes of a wish.
@@ -95,6 +112,9 @@ pub struct ClusterView {
     /// Who cannot take part because of its version.
     #[serde(default)]
     pub other_versions: Vec<OtherVersion>,
+    /// The change of the secret that is under way.
+    #[serde(default)]
+    pub rotation: Option<RotationView>,
     /// Datagrams that were not for us, not authentic, or malformed; dropped and counted.
     pub dropped: Dropped,
     /// All members, in the order of their ids.

@@ -1,5 +1,6 @@
 //! The hand-over from `init` to the services of a node: one file, `/run/brant/boot.toml`.
 
+use crate::node::ClusterId;
 use crate::secret::ClusterSecret;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
@@ -45,7 +46,7 @@ pub struct BootFacts {
     pub links: Vec<LinkFacts>,
 }
 
-/// The cluster that somebody has admitted this node to, since it has booted: [`ADMITTED`] (mode 0600, root).
+/// The cluster that somebody has admitted this node to, or its newer secret, since it has booted: [`ADMITTED`] (mode 0600, root).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Admitted {
@@ -59,14 +60,19 @@ pub struct Admitted {
 pub const ADMITTED: &str = "/run/brant/rw/admitted.toml";
 
 impl BootFacts {
-    /// Understands the hand-over; the cluster that this node was admitted to since is its own, unless the image has one.
+    /// Understands the hand-over; the cluster that this node was admitted to since is its own, unless the image has one, and
+    /// a newer secret of the image's cluster counts.
     ///
     /// # Errors
     /// What the parser said; its message may quote the text, which may hold the secret.
     pub fn understand(handed_over: &str, admitted: Option<&str>) -> Result<Self, toml::de::Error> {
         let mut facts: Self = toml::from_str(handed_over)?;
-        if let (None, Some(admitted)) = (&facts.secret, admitted) {
-            let Admitted { cluster, secret } = toml::from_str(admitted)?;
+        let Some(admitted) = admitted else { return Ok(facts) };
+        let Admitted { cluster, secret } = toml::from_str(admitted)?;
+        let counts = facts.secret.as_ref().is_none_or(|own| {
+            ClusterId::of(own) == ClusterId::of(&secret) && secret.generation() > own.generation()
+        });
+        if counts {
             facts.cluster = cluster;
             facts.secret = Some(secret);
         }
@@ -190,5 +196,30 @@ impl Verity {
     /// The length of the whole file, bytes.
     pub fn file_length(&self) -> u64 {
         (self.data_blocks + self.tree_blocks) * Self::BLOCK
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_was_admitted_to_counts_unless_its_image_knows_better() {
+        let own = ClusterSecret::from_bytes([1; 32]);
+        let other = ClusterSecret::from_bytes([2; 32]);
+        let facts = |secret: Option<&ClusterSecret>, kept: &ClusterSecret| {
+            let secret = secret.map_or(String::new(), |secret| format!("secret = \"{}\"", secret.reveal()));
+            let text = format!(
+                "host_name = \"a\"\nmachine_id = \"1\"\nimage_id = \"2\"\ncluster = \"x\"\nroot_mounted_at = 4.0\n{secret}"
+            );
+            let kept = Admitted { cluster: "kept".to_owned(), secret: kept.clone() };
+            let facts = BootFacts::understand(&text, Some(&toml::to_string(&kept).unwrap())).unwrap();
+            (facts.cluster, facts.secret.unwrap())
+        };
+        let later = own.successor([3; 32]);
+        assert_eq!(facts(None, &other), ("kept".to_owned(), other.clone()));
+        assert_eq!(facts(Some(&own), &later), ("kept".to_owned(), later.clone()));
+        assert_eq!(facts(Some(&own), &other), ("x".to_owned(), own.clone()));
+        assert_eq!(facts(Some(&later), &own), ("x".to_owned(), later));
     }
 }

@@ -151,6 +151,9 @@ pub struct ClusterId(pub [u8; 8]);
 impl ClusterId {
     /// The id that belongs to a secret.
     pub fn of(secret: &crate::secret::ClusterSecret) -> Self {
+        if let Some(inherited) = secret.inherited_cluster() {
+            return Self(inherited);
+        }
         let mut id = [0; 8];
         id.copy_from_slice(&secret.key("cluster id")[..8]);
         Self(id)

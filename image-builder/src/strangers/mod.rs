@@ -2,6 +2,7 @@
 
 mod admission;
 mod attacks;
+mod leaving;
 
 use crate::build::programs;
 use crate::cluster::args::{ClusterName, CreateArgs, MachineArgs};
@@ -47,6 +48,7 @@ const STEPS: &[Step] = &[
     ("a wrong code gets nothing", admission::wrong_code),
     ("the right code admits, and it joins", admission::right_code),
     ("a node of another version is told of, and changes nothing", attacks::another_version),
+    ("a node that is left out stays out, and what is away goes on", leaving::is_left_out),
 ];
 
 /// Two members, and one who is none.

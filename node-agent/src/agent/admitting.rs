@@ -25,6 +25,11 @@ impl Admitting {
         Self { admissions: Admissions::new(admitted), waiting: BTreeMap::new() }
     }
 
+    /// Who is admitted from now on gets this.
+    pub(super) fn admit_to(&mut self, admitted: Admitted) {
+        self.admissions.admit_to(admitted);
+    }
+
     /// When something is due.
     pub(super) fn next_tick(&self) -> Option<Instant> {
         self.admissions.next_tick()

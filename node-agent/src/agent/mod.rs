@@ -209,6 +209,7 @@ impl Service {
                 self.core.link_changed(now());
                 (AgentAnswer::Done, Vec::new())
             }
+            What::Rotate { without } => wish::rotate(&mut self.core, without.as_deref(), now()),
             What::Admit { node, code } => {
                 let out = self.admitting.begin(now(), (&node, &code), answer);
                 send_all(lan, out).await;
@@ -293,6 +294,12 @@ impl Service {
                 }
                 Output::Peer { facts, heard_at } => self.ask(Request::Peer { facts, heard_at })?,
                 Output::Forget(facts) => self.ask(Request::Forget(facts))?,
+                Output::Secret(secret) => {
+                    tracing::info!(generation = secret.generation(), "the cluster has another secret");
+                    let keep = Admitted { cluster: self.core.config().cluster.clone(), secret };
+                    self.admitting.admit_to(keep.clone());
+                    self.ask(Request::Secret(keep))?;
+                }
                 Output::Config(config) => {
                     changed = true;
                     let names: Vec<&str> = config.nodes.iter().map(|node| node.name.as_str()).collect();

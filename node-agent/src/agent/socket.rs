@@ -62,7 +62,10 @@ async fn answer(
     match request {
         AgentRequest::View => show(write, views, false).await,
         AgentRequest::Watch => show(write, views, true).await,
-        AgentRequest::Set { .. } | AgentRequest::Join { .. } | AgentRequest::Admit { .. }
+        AgentRequest::Set { .. }
+        | AgentRequest::Join { .. }
+        | AgentRequest::Admit { .. }
+        | AgentRequest::Rotate { .. }
             if who.uid() != 0 =>
         {
             let hint = "say it as root, with `sudo`";
@@ -72,6 +75,7 @@ async fn answer(
         }
         AgentRequest::Set { key, value } => wish(write, &wishes, What::Set { key, value }).await,
         AgentRequest::Admit { node, code } => wish(write, &wishes, What::Admit { node, code }).await,
+        AgentRequest::Rotate { without } => wish(write, &wishes, What::Rotate { without }).await,
         AgentRequest::Join { address } => wish(write, &wishes, What::Join(address)).await,
     }
 }

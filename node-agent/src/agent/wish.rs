@@ -1,6 +1,6 @@
 //! What local programs want changed: one at a time, answered by the task that owns the membership core.
 
-use brant_membership::core::{Instant, Membership, Output};
+use brant_membership::core::{Instant, Membership, NoRotation, Output};
 use brant_types::agent::AgentAnswer;
 use brant_types::migration::Refused;
 use brant_types::settings::{BadValue, Key, NoSuchKey};
@@ -21,6 +21,8 @@ pub(super) enum What {
     Set { key: String, value: Option<String> },
     /// A node to be looked for at this address.
     Join(IpAddr),
+    /// Another secret, and who is not to have it.
+    Rotate { without: Option<String> },
     /// A node to be admitted, by the code that it shows.
     Admit { node: String, code: String },
 }
@@ -43,6 +45,26 @@ pub(super) fn set(
     match change() {
         Ok(out) => (AgentAnswer::Done, out),
         Err(why) => (AgentAnswer::Refused(refused("not_a_setting", &why.to_string(), None)), Vec::new()),
+    }
+}
+
+/// Gives the cluster another secret, and answers.
+pub(super) fn rotate(
+    core: &mut Membership,
+    without: Option<&str>,
+    now: Instant,
+) -> (AgentAnswer, Vec<Output>) {
+    let view = core.view(None);
+    let named = |name: &str| {
+        view.nodes.iter().find(|node| node.name == name || node.id.to_string() == name).map(|node| node.id)
+    };
+    let begin = match without.map(|name| named(name).ok_or(NoRotation::NoSuchNode)).transpose() {
+        Ok(without) => core.rotate(now, super::random(), without),
+        Err(nobody) => Err(nobody),
+    };
+    match begin {
+        Ok(out) => (AgentAnswer::Done, out),
+        Err(why) => (AgentAnswer::Refused(refused("no_rotation", &why.to_string(), None)), Vec::new()),
     }
 }
 

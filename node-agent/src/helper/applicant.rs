@@ -4,7 +4,7 @@ use super::identity::{self, Identity};
 use crate::door::{self, Event, Request};
 use crate::hand_over;
 use anyhow::{Context, Result};
-use brant_types::boot::ADMITTED;
+use brant_types::boot::{ADMITTED, Admitted};
 use brant_types::settings::Settings;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -18,12 +18,16 @@ pub(super) fn serve(agent: UnixStream, key: &Identity) -> Result<()> {
     while super::hear(&agent, &mut read)? {
         while let Some(request) = door::take(&mut read)? {
             if let Request::Admitted(admitted) = request {
-                let text = toml::to_string(&admitted).context("writing the cluster's secret down")?;
-                identity::keep(Path::new(ADMITTED), &text)
-                    .with_context(|| format!("keeping the cluster's secret in `{ADMITTED}`"))?;
-                return Ok(());
+                return keep(&admitted);
             }
         }
     }
     Ok(())
+}
+
+/// Keeps a cluster's secret, for root only.
+pub(super) fn keep(admitted: &Admitted) -> Result<()> {
+    let text = toml::to_string(admitted).context("writing the cluster's secret down")?;
+    identity::keep(Path::new(ADMITTED), &text)
+        .with_context(|| format!("keeping the cluster's secret in `{ADMITTED}`"))
 }

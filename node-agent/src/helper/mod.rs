@@ -50,7 +50,7 @@ pub(crate) fn run() -> Result<()> {
     let settings = shared_file::remembered(&boot.cluster, cluster);
     tell(&agent, &Event::Hello { public: key.public, incarnation: key.incarnation, settings })?;
     // Before there is anything to be kept off from.
-    firewall::raise()?;
+    firewall::raise(cluster.network())?;
     let me = NodeId::of(&key.public);
     let overlay = Overlay::up(&secret, &key)?;
     let (address, network) = (cluster.overlay_address(me), cluster.network());
@@ -161,6 +161,15 @@ impl Helper {
             Request::Peer { facts, heard_at } => {
                 self.check(&facts)?;
                 self.overlay.peer(&facts, heard_at)
+            }
+            Request::Secret(admitted) => {
+                anyhow::ensure!(
+                    ClusterId::of(&admitted.secret) == self.cluster,
+                    "the agent asks for another cluster's secret"
+                );
+                applicant::keep(&admitted)?;
+                self.overlay.rekey(&admitted.secret)?;
+                self.ssh.as_mut().map_or(Ok(()), |ssh| ssh.renew(&admitted.secret))
             }
             Request::Admitted(_) => anyhow::bail!("the agent of a member asks to be admitted"),
             Request::Forget(facts) => {

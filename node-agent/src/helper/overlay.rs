@@ -48,6 +48,21 @@ impl Overlay {
         Ok(Self { cluster, preshared })
     }
 
+    /// Uses another secret with all peers from the next handshake on; connections go on.
+    pub(super) fn rekey(&mut self, secret: &ClusterSecret) -> Result<()> {
+        self.preshared = base64(&secret.key("wireguard"));
+        let peers =
+            Tool::new("wg").args(["show", INTERFACE, "peers"]).output().context("listing the peers")?;
+        for peer in String::from_utf8_lossy(&peers).lines() {
+            Tool::new("wg")
+                .args(["set", INTERFACE, "peer", peer, "preshared-key", "/dev/stdin"])
+                .stdin(text_input(&self.preshared)?)
+                .run()
+                .context("giving a WireGuard peer the newer key")?;
+        }
+        Ok(())
+    }
+
     fn is_up_with(key: &WireGuardKey) -> bool {
         let state = std::fs::read_to_string(format!("/sys/class/net/{INTERFACE}/flags")).unwrap_or_default();
         // The lowest bit is IFF_UP, and it is set last.

@@ -55,6 +55,8 @@ pub(super) struct Ssh {
     /// The names and the host key that the host's certificate is for.
     certified: Option<(Vec<String>, String)>,
     names: Vec<String>,
+    /// What all nodes are called.
+    hosts: Vec<String>,
 }
 
 impl Ssh {
@@ -64,7 +66,14 @@ impl Ssh {
             return Ok(None);
         }
         let authority = PrivateKey::from(Ed25519Keypair::from_seed(&secret.key("ssh authority")));
-        let ssh = Self { authority, cluster: ClusterId::of(secret), me, certified: None, names: Vec::new() };
+        let ssh = Self {
+            authority,
+            cluster: ClusterId::of(secret),
+            me,
+            certified: None,
+            names: Vec::new(),
+            hosts: Vec::new(),
+        };
         fs::create_dir_all(PEOPLES).with_context(|| format!("making `{PEOPLES}`"))?;
         replace(Path::new(AUTHORITY), &format!("{}\n", ssh.authority_text()?))?;
         let people = fs::read_to_string("/etc/passwd").context("reading `/etc/passwd`")?;
@@ -74,9 +83,21 @@ impl Ssh {
         Ok(Some(ssh))
     }
 
+    /// Has the authority of a newer secret sign everything anew. What is open stays open.
+    pub(super) fn renew(&mut self, secret: &ClusterSecret) -> Result<()> {
+        let _made_anew = fs::remove_dir_all(PEOPLES);
+        let Some(mut anew) = Self::begin(secret, self.me)? else { return Ok(()) };
+        anew.names.clone_from(&self.names);
+        anew.hosts.clone_from(&self.hosts);
+        *self = anew;
+        replace(Path::new(KNOWN_HOSTS), &self.known_hosts()?)?;
+        self.certify_host()
+    }
+
     /// Lets names and trust follow the cluster.
     pub(super) fn follow(&mut self, config: &ClusterConfig) -> Result<()> {
-        replace(Path::new(KNOWN_HOSTS), &self.known_hosts(config)?)?;
+        self.hosts = config.nodes.iter().flat_map(names).collect();
+        replace(Path::new(KNOWN_HOSTS), &self.known_hosts()?)?;
         replace(Path::new(CLIENT), &client(config))?;
         if let Some(own) = config.nodes.iter().find(|node| node.id == self.me) {
             self.names = names(own);
@@ -153,11 +174,10 @@ impl Ssh {
         self.authority.public_key().to_openssh().context("writing the authority's key")
     }
 
-    fn known_hosts(&self, config: &ClusterConfig) -> Result<String> {
-        let hosts: Vec<String> = config.nodes.iter().flat_map(names).collect();
+    fn known_hosts(&self) -> Result<String> {
         Ok(format!(
             "# Written by node-agent: who vouches for the nodes of this cluster.\n@cert-authority {} {}\n",
-            hosts.join(","),
+            self.hosts.join(","),
             self.authority_text()?
         ))
     }
@@ -198,7 +218,14 @@ mod tests {
         let secret = ClusterSecret::from_bytes([5; 32]);
         let authority = PrivateKey::from(Ed25519Keypair::from_seed(&secret.key("ssh authority")));
         let me = NodeId::of(&WireGuardKey([1; 32]));
-        Ssh { authority, cluster: ClusterId::of(&secret), me, certified: None, names: Vec::new() }
+        Ssh {
+            authority,
+            cluster: ClusterId::of(&secret),
+            me,
+            certified: None,
+            names: Vec::new(),
+            hosts: Vec::new(),
+        }
     }
 
     fn config(ssh: &Ssh) -> ClusterConfig {
@@ -231,9 +258,10 @@ mod tests {
 
     #[test]
     fn the_authority_is_believed_of_the_clusters_names_alone() {
-        let ssh = ssh();
+        let mut ssh = ssh();
         let config = config(&ssh);
-        let known = ssh.known_hosts(&config).unwrap();
+        ssh.hosts = config.nodes.iter().flat_map(names).collect();
+        let known = ssh.known_hosts().unwrap();
         let overlay = config.nodes[0].overlay;
         let line = format!("@cert-authority quiet-heron,quiet-heron.brant,{overlay} ssh-ed25519 ");
         assert!(known.lines().nth(1).unwrap().starts_with(&line), "{known}");

@@ -7,5 +7,6 @@ pub(crate) mod migrate;
 pub(crate) mod nodes;
 pub(crate) mod page;
 pub(crate) mod ps;
+pub(crate) mod secret;
 pub(crate) mod set;
 pub(crate) mod why;

@@ -93,6 +93,11 @@ impl Admissions {
         Self { admitted, known: BTreeMap::new(), attempts: Vec::new() }
     }
 
+    /// Who is admitted from now on gets this.
+    pub fn admit_to(&mut self, admitted: Admitted) {
+        self.admitted = admitted;
+    }
+
     /// Who asks.
     pub fn applicants(&self) -> impl Iterator<Item = &Known> {
         self.known.values()

@@ -1,5 +1,7 @@
 //! A small LAN with a clock of its own.
 
+mod rotation;
+
 use super::*;
 use brant_types::agent::NodeState;
 use brant_types::node::WireGuardKey;
@@ -76,20 +78,29 @@ impl Lan {
 
     fn deliver(&mut self, mut flying: VecDeque<(SocketAddrV6, Output)>) {
         while let Some((from, output)) = flying.pop_front() {
+            // The overlay leads to a node by its own address, and shows the sender's.
+            let overlay = |core: &Membership| core.cluster.overlay_address(core.me());
+            let by_overlay = matches!(&output, Output::Send { to, .. } if to.ip().octets()[0] == 0xfd);
+            let sender =
+                self.nodes.iter().find(|(address, ..)| *address == from).map(|(_, core, _)| overlay(core));
             let half = |address: SocketAddrV6, apart| address.ip().segments()[7] as usize > apart;
             for (to, core, on) in &mut self.nodes {
                 let datagram = match &output {
                     Output::Beacon { to_seeds, .. } if self.pruned && *to == address(1) => to_seeds,
                     Output::Beacon { datagram, .. } if !self.pruned => datagram,
-                    Output::Send { to: one, datagram } if one == to => datagram,
+                    Output::Send { to: one, datagram } if one == to || *one.ip() == overlay(core) => datagram,
                     _ => continue,
                 };
                 self.sent.push((from, datagram.clone()));
                 let hears = self.apart.is_none_or(|apart| half(from, apart) == half(*to, apart));
                 if *on && hears && self.rng.random_range(0..100) >= self.loss {
                     // Own echoes included, as on a looped switch.
+                    let mut seen = from;
+                    if let (true, Some(sender)) = (by_overlay, sender) {
+                        seen.set_ip(sender);
+                    }
                     flying.extend(
-                        core.datagram(self.now, from, datagram).into_iter().map(|output| (*to, output)),
+                        core.datagram(self.now, seen, datagram).into_iter().map(|output| (*to, output)),
                     );
                 }
             }

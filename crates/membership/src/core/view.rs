@@ -50,6 +50,7 @@ impl Membership {
             refused_edit: None,
             applicants: Vec::new(),
             other_versions: self.other_versions(),
+            rotation: self.rotation(),
             dropped: self.dropped,
             nodes,
         }

@@ -89,8 +89,7 @@ pub fn serve(daemon: &Daemon, listener: &TcpListener) {
 }
 
 fn host(daemon: &Daemon, stream: TcpStream) -> Result<()> {
-    let Some(secret) = &daemon.node.boot.secret else { bail!("this node has no cluster secret") };
-    match link::accept(stream, secret)? {
+    match link::accept(stream, &daemon.node.secrets()?)? {
         (link, Opening::Stay(session)) => hear_home(daemon, session, link),
         (link, Opening::Image(session)) => take_image(daemon, session, link),
     }

@@ -129,9 +129,9 @@ impl Hosts {
 fn dial(node: &Node, to: NodeId, session: SessionId, inbox: Sender<Event>) {
     let node = node.clone();
     let call = move || -> Result<TcpStream> {
-        let secret = node.boot.secret.as_ref().context("this node has no cluster secret")?;
+        let secret = node.secret()?;
         let to = node.by_id(to).context("the node is not known here")?;
-        link::connect(to.overlay, secret, Opening::Stay(session), DIALLING)
+        link::connect(to.overlay, &secret, Opening::Stay(session), DIALLING)
     };
     let again = inbox.clone();
     let spawned = std::thread::Builder::new().name("dialling".to_owned()).spawn(move || {

@@ -1,0 +1,65 @@
+//! A node is left out: all others get another secret, while a process is away.
+
+use super::{AGREEING, Run};
+use crate::cluster::node::{ROOT, USER};
+use anyhow::{Context, Result, ensure};
+use brant_types::agent::NodeState;
+
+/// A process that counts into a file at home, and its number; no leader of a session, which would stay.
+const COUNTS: &str = r#"
+cat > count.pl <<'EOF'
+while (1) { next if ++$i % 2000000; open F, ">", "count.new"; print F $i; close F; rename "count.new", "count" }
+EOF
+setsid --wait sh -c 'perl count.pl > /dev/null 2>&1 < /dev/null & echo $!'
+"#;
+
+/// Leaves the stranger, which has become a member, out again.
+pub(super) fn is_left_out(run: &Run) -> Result<String> {
+    let (home, other) = (&run.members[0], &run.members[1]);
+    let (left_out, target) = (Run::name(&run.stranger)?, Run::name(other)?);
+    let pid: u32 = home.shell(USER, COUNTS)?.trim().parse().context("starting a process that counts")?;
+    let away = format!("brant why {pid} --json | grep -q '\"away\"' || brant migrate {pid} {target}");
+    run.patience.wait(2 * AGREEING, || home.shell_within(USER, &away, b"", run.patience.of(2 * AGREEING)))?;
+    let old = home.shell(ROOT, "brant secret show")?;
+    let said =
+        home.shell_within(ROOT, &format!("brant forget {left_out} 2>&1"), b"", run.patience.of(AGREEING))?;
+    ensure!(said.contains("2 of 2 nodes have it"), "`brant forget` says: {}", said.trim());
+    let new = home.shell(ROOT, "brant secret show")?;
+    run.patience.wait(AGREEING, || {
+        run.lists(&run.both(), run.members.len())?;
+        ensure!(other.shell(ROOT, "brant secret show")? == new, "the two have different secrets");
+        Ok(())
+    })?;
+    ensure!(new != old, "the secret is the one before");
+    // It has nothing new, and finds nobody.
+    run.patience.wait(2 * AGREEING, || {
+        let alive = run.stranger.nodes()?.nodes;
+        let alive = alive.iter().filter(|node| node.state == NodeState::Alive).count();
+        ensure!(alive == 1, "the node that was left out still lists {alive}");
+        Ok(())
+    })?;
+    ensure!(
+        run.stranger.shell(ROOT, "brant secret show")? == old,
+        "the node that was left out has another secret"
+    );
+    for member in &run.members {
+        let peers = member.shell(ROOT, "wg show brant0 peers | wc -l")?;
+        ensure!(peers.trim() == "1", "{} has {} peers", member.name, peers.trim());
+    }
+    // What was away is, and comes home by connections that prove the new secret.
+    let counted = |what: &str| -> Result<u64> {
+        let said = home.shell(USER, "cat ~/count")?;
+        said.trim().parse().with_context(|| format!("reading the count {what}: {said}"))
+    };
+    let before = counted("before")?;
+    let script = format!("brant migrate {pid} home");
+    run.patience
+        .wait(2 * AGREEING, || home.shell_within(USER, &script, b"", run.patience.of(2 * AGREEING)))?;
+    run.patience.wait(AGREEING, || {
+        let now = counted("after")?;
+        ensure!(now > before, "it does not count any more: {now}");
+        Ok(())
+    })?;
+    home.shell(USER, &format!("kill {pid}"))?;
+    Ok(format!("{left_out} is out; a process went on, and came home with the new secret"))
+}
