@@ -1,5 +1,7 @@
 //! The kernel's command line, as far as `init` cares. Pure.
 
+use crate::net::fixed;
+use brant_types::boot::FixedAddress;
 use brant_types::site::ARGUMENTS_FOLLOW;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddrV4};
@@ -22,6 +24,8 @@ pub(crate) struct CommandLine {
     /// `brant.server=ADDR[:PORT]`, or pxelinux's `ip=CLIENT:ADDR:…`: where a node has booted from over the network, and
     /// where it fetches its root from. It is a seed as well.
     pub(crate) server: Option<SocketAddrV4>,
+    /// `ip=ADDRESS:::MASK::LINK:none`: addresses that somebody has given to links.
+    pub(crate) addresses: Vec<FixedAddress>,
     /// `brant.stick`: there is a `brant.toml` on the stick that this node was started from.
     pub(crate) stick: bool,
     /// `brant.persistence=off`: nothing is taken from what a stick keeps, and nothing is kept.
@@ -83,6 +87,11 @@ impl CommandLine {
                 None => self.unknown.push(word.to_owned()),
             },
             ("ip", Some(text)) => {
+                match fixed::parse(text) {
+                    Ok(None) => {}
+                    Ok(Some(address)) => return self.addresses.push(address),
+                    Err(()) => return self.unknown.push(word.to_owned()),
+                }
                 let told = text.split(':').nth(1).and_then(server);
                 if let (None, Some(server)) = (self.server, told) {
                     self.set_server(server);

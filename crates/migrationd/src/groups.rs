@@ -4,7 +4,9 @@
 //! for each login, and what is ours is below the group that systemd has delegated to `brant-migrationd.service`.
 
 use crate::system;
+use anyhow::{Context, Result};
 use brant_sys::cgroup::Cgroup;
+use brant_types::meminfo;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -35,10 +37,48 @@ pub(crate) fn capsules() -> PathBuf {
     ours().join("capsules")
 }
 
-/// Lets groups below capsules be limited.
-pub(crate) fn hand_down(controllers: &[&str]) -> Result<(), brant_sys::cgroup::CgroupError> {
-    Cgroup::at(ours()).hand_down(controllers)?;
-    Cgroup::create(capsules())?.hand_down(controllers)
+/// What all guests together leave free of what this node's own have not taken: an eighth of its memory.
+const KEPT_BACK: u64 = 8;
+/// Against the usual 100 of everything else on a node.
+const WEIGHT: &str = "50";
+/// How many tasks one guest, with all that it starts, may have on a node with enough memory for so many.
+const MOST_TASKS: u64 = 4096;
+/// What a task takes of a node's memory at least, KiB.
+const TASK: u64 = 512;
+
+/// What guests may have of this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Share {
+    /// All together, KiB.
+    memory: u64,
+    /// Each.
+    tasks: u64,
+}
+
+impl Share {
+    /// Of a node with so much memory, of which so much is free, and so much is its guests' already (KiB).
+    fn of(total: u64, available: u64, guests: u64) -> Self {
+        let memory = (available + guests).saturating_sub(total / KEPT_BACK);
+        // Never less than they have: who came first is not to be killed for who comes later.
+        let memory = memory.max(guests).max(total / 16);
+        Self { memory, tasks: (memory / TASK).clamp(256, MOST_TASKS) }
+    }
+}
+
+/// Limits what all guests together may have of this node, and what the one in this group may start.
+pub(crate) fn limit(guest: &Cgroup) -> Result<()> {
+    let controllers = ["cpu", "memory", "pids"];
+    Cgroup::at(ours()).hand_down(&controllers)?;
+    let guests = Cgroup::create(capsules())?;
+    guests.hand_down(&controllers)?;
+    let meminfo = std::fs::read_to_string("/proc/meminfo").context("reading `/proc/meminfo`")?;
+    let field = |name| meminfo::field(&meminfo, name).context("looking how much memory there is");
+    let current: u64 = guests.get("memory.current")?.trim().parse().context("looking what guests have")?;
+    let share = Share::of(field("MemTotal")?, field("MemAvailable")?, current / 1024);
+    guests.set("cpu.weight", WEIGHT)?;
+    guests.set("memory.max", &format!("{}K", share.memory))?;
+    guest.set("pids.max", &share.tasks.to_string())?;
+    Ok(())
 }
 
 /// Whether a login, and not a service, is in this group.
@@ -100,6 +140,17 @@ mod tests {
         }
         assert!(!is_session(Path::new("/sys/fs/cgroup/system.slice/cron.service")));
         assert!(!is_session(Path::new("/sys/fs/cgroup/init.scope")));
+    }
+
+    #[test]
+    fn guests_get_what_is_free_but_an_eighth() {
+        let gib = 1 << 20;
+        assert_eq!(Share::of(8 * gib, 7 * gib, 0), Share { memory: 6 * gib, tasks: 4096 });
+        // What they have already is theirs to keep.
+        assert_eq!(Share::of(8 * gib, 4 * gib, 3 * gib), Share { memory: 6 * gib, tasks: 4096 });
+        assert_eq!(Share::of(gib, gib * 3 / 4, 0), Share { memory: gib * 5 / 8, tasks: 1280 });
+        assert_eq!(Share::of(gib, 0, 0), Share { memory: gib / 16, tasks: 256 });
+        assert_eq!(Share::of(gib, 0, gib / 2).memory, gib / 2);
     }
 
     #[test]

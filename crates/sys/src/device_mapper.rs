@@ -85,6 +85,16 @@ pub fn create_read_only(name: &str, rule: &Rule) -> io::Result<PathBuf> {
     made
 }
 
+/// Takes the device with this name away.
+///
+/// # Errors
+/// What the kernel said: there is none, or somebody uses it.
+pub fn remove(name: &str) -> io::Result<()> {
+    let control = File::options().read(true).write(true).open(CONTROL)?;
+    let mut call = call(name)?;
+    ask(&control, DEV_REMOVE, &mut call)
+}
+
 fn load(control: &File, name: &str, rule: &Rule) -> io::Result<()> {
     let mut call = call(name)?;
     call.head.flags = READ_ONLY;

@@ -41,6 +41,9 @@ pub struct BootFacts {
     /// Where what is written goes.
     #[serde(default)]
     pub changes: Changes,
+    /// Addresses that somebody has given to links (`ip=`); those ask no DHCP server.
+    #[serde(default)]
+    pub addresses: Vec<FixedAddress>,
     /// Every wired link, with its lease where DHCP has answered so far.
     #[serde(default)]
     pub links: Vec<LinkFacts>,
@@ -91,6 +94,23 @@ pub enum Changes {
     OnTheStick,
     /// The stick should have kept it, and could not be used: it is gone with the power.
     NotOnTheStick,
+}
+
+/// An address that somebody has given to a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FixedAddress {
+    /// The link's name; the first one, where none is said.
+    pub link: Option<String>,
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Its network's length, bits.
+    pub prefix: u8,
+    /// The way to everywhere else, if there is one.
+    pub gateway: Option<Ipv4Addr>,
+    /// Name servers.
+    #[serde(default)]
+    pub name_servers: Vec<Ipv4Addr>,
 }
 
 /// One wired network link.

@@ -57,8 +57,10 @@ pub(super) fn prepare(twist: Twist, iso: &Path, cache: &Path) -> Result<Prepared
             return Ok(Prepared { image: iso.to_owned(), second: second(twist, iso), copy: None });
         }
         Twist::Pulled => &["toram"],
+        Twist::FixedAddress => &["ip=10.9.8.7::10.9.8.1:255.255.255.0:::none:10.9.8.2"],
         Twist::Verified | Twist::VerifiedStick => &["brant.verify"],
         Twist::FlippedBit
+        | Twist::DamagedBeside
         | Twist::NoMedium
         | Twist::InAFile
         | Twist::EditedStick
@@ -99,7 +101,10 @@ pub(super) fn prepare(twist: Twist, iso: &Path, cache: &Path) -> Result<Prepared
     let copy = folder.join("image.iso");
     fs::copy(iso, &copy).with_context(making)?;
     let file = File::options().read(true).write(true).open(&copy).with_context(making)?;
-    if twist == Twist::FlippedBit {
+    if twist == Twist::DamagedBeside {
+        prepared.second = Some(iso.to_owned());
+    }
+    if matches!(twist, Twist::FlippedBit | Twist::DamagedBeside) {
         flip_a_bit(&file).context("flipping a bit of the image")?;
     } else {
         let mut own = Own::find(&file)?;

@@ -32,6 +32,8 @@ use ways::{Images, Twist, WAYS, Way};
 const JOINING: Duration = Duration::from_secs(15);
 /// From the start until a sentence is on the console, on a PC of today.
 const SAYING: Duration = Duration::from_secs(60);
+/// From joining until the desktop is there, on a PC of today.
+const DESKTOP: Duration = Duration::from_secs(30);
 /// What an image needs that stays on its medium, and one that does not, MiB.
 const MEMORY: u32 = 1024;
 /// What one needs that has fetched all of it into memory, MiB.
@@ -151,6 +153,8 @@ fn start(args: &BootsArgs, workspace: &Workspace, iso: &Path, way: &Way) -> Resu
         | Twist::SpareNetwork
         | Twist::TwoMedia
         | Twist::InAFile
+        | Twist::DamagedBeside
+        | Twist::FixedAddress
         | Twist::EditedStick => joins(&nascent, &plan, way),
     }
 }
@@ -227,11 +231,40 @@ fn joins(nascent: &Nascent, plan: &Plan, way: &Way) -> Result<String> {
             node.nodes()?;
             Ok("joined, with one of two cables".to_owned())
         }
+        Twist::DamagedBeside => {
+            let said = node.shell(ROOT, "dmesg | grep 'looking for another medium' || true")?;
+            ensure!(said.contains("is damaged"), "it has not met the damaged one");
+            Ok("joined from the other one".to_owned())
+        }
+        Twist::FixedAddress => {
+            let said = node.shell(ROOT, "ip -4 -o address; ip -4 route; cat /etc/resolv.conf")?;
+            for wanted in ["10.9.8.7/24", "default via 10.9.8.1", "nameserver 10.9.8.2"] {
+                ensure!(said.contains(wanted), "there is no `{wanted}` in: {said}");
+            }
+            ensure!(!said.contains("169.254."), "it has taken another address besides: {said}");
+            Ok("joined, with the address that it was told".to_owned())
+        }
         Twist::EditedStick => {
             let name = node.shell(ROOT, "hostname")?;
             ensure!(name.trim() == mishap::EDITED_NAME, "the node is called {}", name.trim());
             Ok(format!("joined, as `{}`, as its stick says", name.trim()))
         }
-        _ => Ok("joined".to_owned()),
+        _ => Ok(desktop(&node, patience)?.map_or("joined".to_owned(), |what| format!("joined, {what}"))),
     }
+}
+
+/// Where the image has a desktop: waits until it is there, with the browser that shows the cluster.
+fn desktop(node: &Node, patience: Patience) -> Result<Option<String>> {
+    if node.shell(ROOT, "test -e /usr/lib/brant/desktop && echo yes || true")?.is_empty() {
+        return Ok(None);
+    }
+    patience.wait(DESKTOP, || {
+        for program in ["Xorg", "icewm", "netsurf-gtk"] {
+            node.shell(ROOT, &format!("pgrep -x {program}"))
+                .with_context(|| format!("looking for {program}"))?;
+        }
+        // What the browser shows: this node is on it.
+        node.shell(ROOT, "grep -q \"$(hostname)\" /run/user/*/cluster.html").context("looking at its page")
+    })?;
+    Ok(Some("with a window manager, and a browser that shows the cluster".to_owned()))
 }

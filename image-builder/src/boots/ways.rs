@@ -44,8 +44,12 @@ pub(super) enum Twist {
     SpareNetwork,
     /// A second stick with the same image is there: the node joins.
     TwoMedia,
+    /// The same, and the first one is damaged: the node takes the other, and joins.
+    DamagedBeside,
     /// The medium is a stick with the image in a file among others, as Ventoy's: the node finds it there, and joins.
     InAFile,
+    /// A kernel argument gives its link an address: the node has that, and joins.
+    FixedAddress,
     /// The menu shows its entries; one is chosen by keys, and starts.
     Menu,
     /// The image is made into one for a stick, and its settings are edited: the node has the name that was written there.
@@ -94,7 +98,7 @@ const STICK: Way = Way { name: "edited-stick-bios", boot: BootMedium::Usb, twist
 const PXE: Way = Way { name: "pxe-bios", boot: BootMedium::Network, network: Some(Network::Pxe), ..CD };
 
 /// All of them.
-pub(super) const WAYS: [Way; 29] = [
+pub(super) const WAYS: [Way; 31] = [
     CD,
     Way { name: "cd-uefi", firmware: FirmwareKind::Uefi, ..CD },
     Way { name: "disk-bios", boot: BootMedium::Disk, ..CD },
@@ -117,6 +121,14 @@ pub(super) const WAYS: [Way; 29] = [
     Way { name: "menu-bios", twist: Twist::Menu, quick: true, ..CD },
     Way { name: "menu-uefi", firmware: FirmwareKind::Uefi, twist: Twist::Menu, ..CD },
     Way { name: "two-sticks", boot: BootMedium::Usb, twist: Twist::TwoMedia, ..CD },
+    Way { name: "fixed-address", twist: Twist::FixedAddress, ..CD },
+    Way {
+        name: "one-of-two-damaged",
+        boot: BootMedium::Usb,
+        twist: Twist::DamagedBeside,
+        images: Images::OnMedium,
+        ..CD
+    },
     Way {
         name: "in-a-file",
         boot: BootMedium::Kernel,

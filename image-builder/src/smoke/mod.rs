@@ -6,6 +6,7 @@
 mod args;
 mod cluster_steps;
 mod figures;
+mod guest_steps;
 mod host_load;
 mod ideal;
 mod job_steps;
@@ -57,6 +58,7 @@ const MOVES: &[Step] = &[
     ("at least two jobs have computed mostly on other nodes", job_steps::jobs_computed_elsewhere),
     ("the counts are those of the unmoved run, and no job was started again", job_steps::counts_are_equal),
     ("the ticker's lines are all there, once each, in order", job_steps::ticker_lost_nothing),
+    ("a guest cannot starve its host, nor reach what is the host's own", guest_steps::guests_are_confined),
     ("signals sent at home reach processes that are away", tie_steps::signals_reach_it),
     ("a home node that loses its power takes its guests along", tie_steps::home_takes_its_guests_along),
 ];

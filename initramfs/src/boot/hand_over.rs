@@ -44,6 +44,7 @@ pub(super) fn gather(
         seeds,
         migration_lease: line.migration_lease,
         changes: root.changes(),
+        addresses: line.addresses.clone(),
         links: links::wired()?.iter().map(links::Link::facts).collect(),
     })
 }

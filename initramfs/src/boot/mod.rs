@@ -71,7 +71,8 @@ pub(crate) fn run() -> Result<()> {
     if line.verify {
         return verify::run(&image, &line, &mut modules, &mut uevents).context(VERIFY);
     }
-    let (site, persistence) = site::find(&mut line, &image.image_id, &mut modules, &mut uevents)?;
+    let (site, persistence) =
+        site::find(&mut line, (&image.image_id, carried.is_none()), &mut modules, &mut uevents)?;
     let persistence = persistence.filter(|_| !line.forgetful);
     let lower = match carried {
         Some(lower) => lower,

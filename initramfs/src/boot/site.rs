@@ -14,7 +14,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
-/// How long the stick is looked for; some sticks take their time, and somebody may have pulled it.
+/// How long the stick is looked for where the root does not need it; somebody may have pulled it.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// More than anybody writes into it, bytes.
 const MOST: u64 = 64 << 10;
@@ -22,14 +22,14 @@ const MOST: u64 = 64 << 10;
 /// Reads both, and looks for what the stick keeps. What is wrong on the stick is said, and the node boots without it.
 pub(super) fn find(
     line: &mut CommandLine,
-    image_id: &str,
+    (image_id, root_needs_it): (&str, bool),
     modules: &mut Modules,
     uevents: &mut Uevents,
 ) -> Result<(Site, Option<Persistence>)> {
     let mut site = carried()?;
     let mut persistence = None;
     if line.stick {
-        match on_the_stick(image_id, modules, uevents) {
+        match on_the_stick((image_id, root_needs_it), modules, uevents) {
             Ok(Some(found)) => {
                 persistence = found.persistence;
                 let stick = found.settings.unwrap_or_else(|error| {
@@ -70,8 +70,17 @@ fn carried() -> Result<Site> {
 fn add_arguments(line: &mut CommandLine, arguments: &[String]) {
     let comes_in_time = |argument: &&String| {
         let key = argument.split('=').next().unwrap_or_default();
-        ["brant.seed", "brant.name", "brant.lease", "brant.persistence", "brant.toram", "toram", "findiso"]
-            .contains(&key)
+        [
+            "brant.seed",
+            "brant.name",
+            "brant.lease",
+            "brant.persistence",
+            "brant.toram",
+            "toram",
+            "findiso",
+            "ip",
+        ]
+        .contains(&key)
     };
     for argument in arguments.iter().filter(|argument| !comes_in_time(argument)) {
         report::complain(&format!("`{argument}` has no effect in `{STICK}`: it belongs into the boot menu"));
@@ -90,9 +99,18 @@ struct OnTheStick {
     persistence: Option<Persistence>,
 }
 
-fn on_the_stick(image_id: &str, modules: &mut Modules, uevents: &mut Uevents) -> Result<Option<OnTheStick>> {
-    let wanted = Wanted { file: stick_marker(image_id), length: 0, image: None };
-    let Some(found) = medium::find_within(&wanted, modules, uevents, PATIENCE)? else { return Ok(None) };
+fn on_the_stick(
+    (image_id, root_needs_it): (&str, bool),
+    modules: &mut Modules,
+    uevents: &mut Uevents,
+) -> Result<Option<OnTheStick>> {
+    let wanted = Wanted { file: stick_marker(image_id), length: 0, image: None, damaged: Vec::new() };
+    let found = if root_needs_it {
+        Some(medium::find(&wanted, modules, uevents)?)
+    } else {
+        medium::find_within(&wanted, modules, uevents, PATIENCE)?
+    };
+    let Some(medium::Found { file: found, .. }) = found else { return Ok(None) };
     let path = top_of(&found, &wanted.file)?.join(STICK);
     let persistence = Persistence::beside(&found).unwrap_or_else(|error| {
         report::complain(&format!("looking for what the stick keeps: {error:#}"));

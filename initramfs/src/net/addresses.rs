@@ -1,11 +1,12 @@
 //! All wired links, and the addresses that they get.
 
+use super::fixed;
 use super::interface::Interface;
 use super::links;
 use super::netlink::{LinkEvents, Netlink, Request};
 use crate::report;
 use anyhow::{Context, Result};
-use brant_types::boot::LinkFacts;
+use brant_types::boot::{FixedAddress, LinkFacts};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -22,17 +23,20 @@ pub(crate) struct Links {
     started: Instant,
     /// What an earlier run has left.
     left: Vec<LinkFacts>,
+    /// What somebody has given.
+    fixed: Vec<FixedAddress>,
 }
 
 impl Links {
     /// Takes up the links that there are.
-    pub(crate) fn open(left: Vec<LinkFacts>) -> Result<Self> {
+    pub(crate) fn open(left: Vec<LinkFacts>, fixed: Vec<FixedAddress>) -> Result<Self> {
         let mut links = Self {
             netlink: Netlink::open()?,
             events: LinkEvents::open()?,
             interfaces: Vec::new(),
             started: Instant::now(),
             left,
+            fixed,
         };
         links.look()?;
         Ok(links)
@@ -74,6 +78,7 @@ impl Links {
     fn look(&mut self) -> Result<()> {
         let present = links::wired()?;
         self.interfaces.retain(|interface| present.contains(&interface.link));
+        let first = present.iter().map(|link| link.index).min();
         for link in present {
             if self.interfaces.iter().any(|interface| interface.link == link) {
                 continue;
@@ -82,7 +87,13 @@ impl Links {
                 report::complain(&format!("bringing the link `{}` up: {error:#}", link.name));
             }
             let left = self.left.iter().find(|facts| facts.index == link.index);
-            self.interfaces.push(Interface::new(link, seed()?, left));
+            let is_first = first == Some(link.index);
+            let given = |fixed: &&FixedAddress| match &fixed.link {
+                Some(name) => *name == link.name,
+                None => is_first,
+            };
+            let fixed = self.fixed.iter().find(given).map(fixed::as_lease);
+            self.interfaces.push(Interface::new(link, seed()?, left, fixed));
         }
         self.interfaces.sort_by_key(|interface| interface.link.index);
         let now = self.now();

@@ -28,13 +28,15 @@ pub(super) struct Interface {
     hold: LinkLocal,
     servers: Option<PacketSocket>,
     neighbours: Option<PacketSocket>,
+    /// What somebody has given; then no server is asked.
+    fixed: Option<Lease>,
     /// What is configured, and whether a server gave it.
     address: Option<(Ipv4Addr, u8, bool)>,
 }
 
 impl Interface {
     /// A link with nothing on it but, perhaps, the address that an earlier run of this service left there.
-    pub(super) fn new(link: Link, seed: u64, left: Option<&LinkFacts>) -> Self {
+    pub(super) fn new(link: Link, seed: u64, left: Option<&LinkFacts>, fixed: Option<Lease>) -> Self {
         let address =
             left.and_then(|facts| facts.ipv4.map(|(address, prefix)| (address, prefix, facts.from_dhcp)));
         let hold = LinkLocal::new(link.mac);
@@ -45,6 +47,7 @@ impl Interface {
             hold,
             servers: None,
             neighbours: None,
+            fixed,
             address,
         }
     }
@@ -55,13 +58,13 @@ impl Interface {
             name: self.link.name.clone(),
             index: self.link.index,
             ipv4: self.address.map(|(address, prefix, _)| (address, prefix)),
-            from_dhcp: self.address.is_some_and(|(_, _, from_dhcp)| from_dhcp),
+            from_dhcp: self.fixed.is_none() && self.address.is_some_and(|(_, _, from_dhcp)| from_dhcp),
         }
     }
 
     /// The lease in force.
     pub(super) fn lease(&self) -> Option<&Lease> {
-        self.client.lease()
+        self.fixed.as_ref().or(self.client.lease())
     }
 
     /// What to wait for.
@@ -82,6 +85,10 @@ impl Interface {
             return Ok(());
         }
         self.carrier = carrier;
+        if let Some(fixed) = &self.fixed {
+            let fixed = fixed.clone();
+            return if carrier { self.configure(&fixed, netlink) } else { Ok(()) };
+        }
         if carrier {
             if self.servers.is_none() {
                 let opened = PacketSocket::open_udp(self.link.index, CLIENT_PORT);
@@ -216,7 +223,11 @@ impl Interface {
         }
         if fresh {
             let (name, address, prefix) = (&self.link.name, lease.address, lease.prefix);
-            report::say(&format!("{name}: {address}/{prefix} from DHCP server {}", lease.server));
+            let from = match &self.fixed {
+                Some(_) => "as it was told".to_owned(),
+                None => format!("from DHCP server {}", lease.server),
+            };
+            report::say(&format!("{name}: {address}/{prefix} {from}"));
         }
         Ok(())
     }

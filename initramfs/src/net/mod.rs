@@ -7,6 +7,7 @@ pub(crate) mod addresses;
 mod arp;
 mod datagram;
 mod dhcp;
+pub(crate) mod fixed;
 mod interface;
 mod jitter;
 mod link_local;

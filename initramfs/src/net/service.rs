@@ -26,7 +26,7 @@ struct Service {
 pub(crate) fn run() -> Result<()> {
     let known = facts::read()?;
     let mut service = Service {
-        links: Links::open(known.links.clone())?,
+        links: Links::open(known.links.clone(), known.addresses.clone())?,
         own_seeds: known.seeds.clone(),
         known,
         resolver: None,

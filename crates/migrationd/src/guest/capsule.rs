@@ -96,14 +96,9 @@ impl Capsule {
     pub(super) fn start(offer: &Offer, root: &Path, local_usr: bool, inbox: &Sender<Event>) -> Result<Self> {
         let session = offer.session;
         let group = Cgroup::create(group_of(session).path()).context("making the capsule's control group")?;
-        if let Err(error) = crate::groups::hand_down(&["cpu", "memory", "pids"]) {
+        // Guests give way to what this node's own users run, and cannot flood it.
+        if let Err(error) = crate::groups::limit(&group) {
             tracing::warn!("capsules cannot be limited: {error:#}");
-        }
-        // A guest gives way to what this node's own users run, and cannot flood it.
-        for (file, value) in [("cpu.weight", "50"), ("pids.max", "4096")] {
-            if let Err(error) = group.set(file, value) {
-                tracing::warn!("limiting a capsule: {error:#}");
-            }
         }
         let work = Cgroup::create(work_group_of(session).path()).context("making a group for the process")?;
         let work = File::open(work.path()).context("opening the group for the process")?;

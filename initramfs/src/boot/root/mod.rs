@@ -14,8 +14,8 @@ use crate::modules::Modules;
 use crate::report;
 use anyhow::{Context, Result, bail};
 use brant_sys::loop_device::LoopDevice;
-use brant_types::boot::{CHANGES, Changes, RootFacts, upper_folder};
-use medium::Wanted;
+use brant_types::boot::{CHANGES, Changes, RootFacts, Verity, upper_folder};
+use medium::{Found, Wanted};
 pub(super) use persistence::Persistence;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -23,12 +23,15 @@ use std::ffi::CString;
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What the builder says of the root.
 const FACTS: &str = "/brant/root.toml";
 const NEW_ROOT: &str = "/newroot";
 /// Where the root is as it is in the image.
 pub(crate) const LOWER: &str = "/run/brant/ro";
+/// How long another medium is looked for when one is damaged.
+const ANOTHER: Duration = Duration::from_secs(5);
 /// The NFS server can only export an overlay that has both; the kernel drops them silently where it cannot keep them.
 const ASSERTED: [&str; 2] = ["index=on", "nfs_export=on"];
 
@@ -81,12 +84,47 @@ pub(super) fn mount_found(
 ) -> Result<Lower> {
     let RootFacts::Medium { file, verity } = facts else { bail!("the root is in the initramfs") };
     let length = verity.file_length();
-    let file = match line.server {
-        Some(server) => web::fetch(server, length, modules)?,
-        None => on_medium((file.clone(), length), line, keeps, modules, uevents)?,
-    };
-    let device = as_device(&file)?;
-    mount_lower(&verity::open(&keep(device), verity, modules)?)
+    if let Some(server) = line.server {
+        return mount_checked(&web::fetch(server, &line.addresses, length, modules)?, verity, modules);
+    }
+    let image = line.image_file.clone();
+    let mut wanted = Wanted { file: file.clone(), length, image, damaged: Vec::new() };
+    let mut found = medium::find(&wanted, modules, uevents)?;
+    let mut first: Option<anyhow::Error> = None;
+    loop {
+        let Found { file, device } = found;
+        let copied = to_memory(file, length, line, keeps)?;
+        let error = match mount_checked(&copied, verity, modules) {
+            Ok(lower) => return Ok(lower),
+            Err(error) => error,
+        };
+        drop(copied);
+        // A good copy may be on another stick.
+        report::complain(&format!("/dev/{device}: {error:#}; looking for another medium with this image"));
+        medium::let_go();
+        wanted.damaged.push(device);
+        let error = first.take().unwrap_or(error);
+        match medium::find_within(&wanted, modules, uevents, ANOTHER)? {
+            Some(another) => found = another,
+            None => return Err(error),
+        }
+        first = Some(error);
+    }
+}
+
+/// Mounts the root that is in this file, checked while it is read.
+fn mount_checked(file: &File, verity: &Verity, modules: &mut Modules) -> Result<Lower> {
+    let device = as_device(file)?;
+    match verity::open(&device.path, verity, modules).and_then(|checked| mount_lower(&checked)) {
+        Ok(lower) => {
+            keep(device);
+            Ok(lower)
+        }
+        Err(error) => {
+            verity::close();
+            Err(error)
+        }
+    }
 }
 
 fn as_device(file: &File) -> Result<LoopDevice> {
@@ -152,15 +190,8 @@ fn lay_over(image_id: &str) -> Result<()> {
     fs::write(&probe, "").and_then(|()| fs::remove_file(&probe)).context("writing to the root")
 }
 
-fn on_medium(
-    (file, length): (String, u64),
-    line: &CommandLine,
-    keeps: bool,
-    modules: &mut Modules,
-    uevents: &mut Uevents,
-) -> Result<File> {
-    let wanted = Wanted { file, length, image: line.image_file.clone() };
-    let file = medium::find(&wanted, modules, uevents)?;
+/// Copies the root, where that was asked for.
+fn to_memory(file: File, length: u64, line: &CommandLine, keeps: bool) -> Result<File> {
     if line.to_memory && keeps {
         report::complain("not copied to memory: the stick keeps what is written, and has to stay in");
         return Ok(file);

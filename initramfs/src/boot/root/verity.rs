@@ -15,6 +15,11 @@ pub(super) fn open(device: &Path, verity: &Verity, modules: &mut Modules) -> Res
     create_read_only(NAME, &rule(device, verity)?).context("setting up the check of the root (dm-verity)")
 }
 
+/// Takes it away again, so that another medium can take its place.
+pub(super) fn close() {
+    let _not_there = brant_sys::device_mapper::remove(NAME);
+}
+
 /// The rule as the kernel's documentation of dm-verity has it; the tree is behind the data, on the same device.
 fn rule(device: &Path, verity: &Verity) -> Result<Rule> {
     let Verity { data_blocks, root_digest, salt, .. } = verity;

@@ -9,6 +9,7 @@ use crate::net::addresses::Links;
 use crate::report;
 use anyhow::{Context, Result, bail, ensure};
 use brant_sys::child::Tool;
+use brant_types::boot::FixedAddress;
 use std::fs::File;
 use std::net::SocketAddrV4;
 use std::process::Stdio;
@@ -24,7 +25,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const BUSYBOX: &str = "/bin/busybox";
 
 /// Fetches it.
-pub(super) fn fetch(server: SocketAddrV4, length: u64, modules: &mut Modules) -> Result<File> {
+pub(super) fn fetch(
+    server: SocketAddrV4,
+    addresses: &[FixedAddress],
+    length: u64,
+    modules: &mut Modules,
+) -> Result<File> {
     let free = memory::free_memory();
     ensure!(
         free > length,
@@ -34,7 +40,7 @@ pub(super) fn fetch(server: SocketAddrV4, length: u64, modules: &mut Modules) ->
     );
     // Packets without an address, which DHCP is made of.
     modules.load("af_packet").ok();
-    let mut links = Links::open(Vec::new())?;
+    let mut links = Links::open(Vec::new(), addresses.to_vec())?;
     let url = format!("http://{server}/{NAME}");
     report::say(&format!("fetching the root from {url}"));
     let since = Instant::now();

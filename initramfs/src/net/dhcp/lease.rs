@@ -43,7 +43,7 @@ pub(super) fn times(lease: Option<u32>, t1: Option<u32>, t2: Option<u32>) -> (Du
 }
 
 /// The prefix length of a mask; one with holes has none.
-pub(super) fn prefix_of(mask: Ipv4Addr) -> Option<u8> {
+pub(crate) fn prefix_of(mask: Ipv4Addr) -> Option<u8> {
     let bits = mask.to_bits();
     let ones = bits.leading_ones();
     (bits.count_ones() == ones).then(|| u8::try_from(ones).unwrap_or(32))

@@ -6,7 +6,7 @@ mod lease;
 
 pub(super) use client::{Action, Client, Destination};
 pub(super) use codec::{decode, encode};
-pub(super) use lease::{Lease, Route};
+pub(super) use lease::{Lease, Route, prefix_of};
 
 /// The port of servers.
 pub(super) const SERVER_PORT: u16 = 67;

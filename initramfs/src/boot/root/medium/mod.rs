@@ -38,11 +38,17 @@ struct Seen {
     why: NotHere,
 }
 
+/// The file, and the device that it is on, or in an image on.
+pub(in crate::boot) struct Found {
+    pub(in crate::boot) file: File,
+    pub(in crate::boot) device: String,
+}
+
 /// Searches until the file is there.
-pub(in crate::boot) fn find(wanted: &Wanted, modules: &mut Modules, uevents: &mut Uevents) -> Result<File> {
+pub(in crate::boot) fn find(wanted: &Wanted, modules: &mut Modules, uevents: &mut Uevents) -> Result<Found> {
     loop {
-        if let Some(file) = search(wanted, modules, uevents, None)? {
-            return Ok(file);
+        if let Some(found) = search(wanted, modules, uevents, None)? {
+            return Ok(found);
         }
     }
 }
@@ -53,7 +59,7 @@ pub(in crate::boot) fn find_within(
     modules: &mut Modules,
     uevents: &mut Uevents,
     most: Duration,
-) -> Result<Option<File>> {
+) -> Result<Option<Found>> {
     search(wanted, modules, uevents, Some(most))
 }
 
@@ -62,7 +68,7 @@ fn search(
     modules: &mut Modules,
     uevents: &mut Uevents,
     most: Option<Duration>,
-) -> Result<Option<File>> {
+) -> Result<Option<Found>> {
     modules.load_for_devices(|_| true);
     let started = Instant::now();
     let mut seen: BTreeMap<String, Seen> = BTreeMap::new();
@@ -75,10 +81,15 @@ fn search(
             if !worth_a_look(device, seen.get(&device.name)) {
                 continue;
             }
-            match probe(device, wanted, modules) {
+            let outcome = if wanted.damaged.contains(&device.name) {
+                Err(NotHere::Damaged)
+            } else {
+                probe(device, wanted, modules)
+            };
+            match outcome {
                 Ok(file) => {
                     report::say(&format!("the medium is /dev/{}", device.name));
-                    return Ok(Some(file));
+                    return Ok(Some(Found { file, device: device.name.clone() }));
                 }
                 Err(why) => {
                     if seen.get(&device.name).is_none_or(|before| before.why != why) {

@@ -36,6 +36,8 @@ pub(in crate::boot) struct Wanted {
     pub(in crate::boot) length: u64,
     /// The path of an ISO image that a boot loader has named.
     pub(in crate::boot) image: Option<String>,
+    /// Devices whose copy was tried, and is damaged.
+    pub(in crate::boot) damaged: Vec<String>,
 }
 
 /// Why a device is not the medium.
@@ -58,6 +60,9 @@ pub(super) enum NotHere {
         /// What the kernel said.
         why: String,
     },
+    /// It was tried, and cannot be used.
+    #[error("its copy of this image is damaged")]
+    Damaged,
     /// Another medium.
     #[error("{0}, without this image's files")]
     Other(&'static str),
@@ -218,7 +223,7 @@ mod tests {
     fn a_copy_that_ended_early_is_told_from_another_medium() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("brant")).unwrap();
-        let wanted = Wanted { file: "/brant/1.root".to_owned(), length: 4, image: None };
+        let wanted = Wanted { file: "/brant/1.root".to_owned(), length: 4, image: None, damaged: Vec::new() };
         let look = || open(folder.path(), &wanted, ISO).map(drop);
         assert_eq!(look(), Err(NotHere::Other("iso9660")));
         fs::write(folder.path().join("brant/1.root"), "12").unwrap();
