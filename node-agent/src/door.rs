@@ -29,8 +29,12 @@ pub(crate) enum Request {
     Forget(NodeFacts),
     /// Keep this: the node was admitted, and begins anew with it.
     Admitted(Admitted),
-    /// Keep this newer secret, and use it with all peers.
+    /// Keep this newer secret; peers get its key one by one.
     Secret(Admitted),
+    /// Use the newest key with this peer.
+    Rekey(NodeFacts),
+    /// Use it with all of them.
+    RekeyAll,
     /// Let the node's files follow this configuration.
     Config(ClusterConfig),
 }

@@ -34,7 +34,7 @@ enum Verb {
     /// Change the cluster's secret, or print it.
     #[command(subcommand)]
     Secret(verb::secret::Verb),
-    /// Leave a node out of the cluster for good.
+    /// Leave nodes out of the cluster for good.
     Forget(verb::secret::Forget),
     /// Show the settings of the cluster, or change one on all its nodes.
     Set(verb::set::Arguments),

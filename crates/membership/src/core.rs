@@ -6,6 +6,7 @@ mod introduce;
 mod loads;
 mod members;
 mod rotation;
+mod sealing;
 mod settings;
 mod versions;
 mod view;
@@ -24,8 +25,8 @@ use brant_types::node::{ClusterId, NodeFacts, NodeId, is_node_name};
 use brant_types::secret::ClusterSecret;
 use brant_types::settings::Settings;
 use foca::{AccumulatingRuntime, Foca, NoCustomBroadcast, PostcardCodec};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use rotation::Rotation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddrV6};
@@ -77,8 +78,12 @@ pub enum Output {
     },
     /// Take the WireGuard peer of this node away.
     Forget(NodeFacts),
-    /// Keep this secret, and use it where peers are known by one.
+    /// Keep this secret; WireGuard's peers get its key one by one.
     Secret(ClusterSecret),
+    /// This peer has the newest secret: use its key.
+    Rekey(NodeFacts),
+    /// The change of the secret is over: use the newest key with all peers.
+    RekeyAll,
     /// The members or the settings have changed, and with them the configuration.
     Config(ClusterConfig),
 }
@@ -92,6 +97,9 @@ struct Peer {
     renewal: u32,
     window: ReplayWindow,
     standing: Standing,
+    /// Since when it is what it is, and whether it has been a member for some time.
+    since: Instant,
+    settled: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -324,7 +332,7 @@ impl Membership {
             }
             Message::Taken(generation) => {
                 if self.fresh(now, envelope.from, envelope.sequence) {
-                    self.hear_taken(envelope.from, generation);
+                    self.hear_taken((from, envelope.from), generation, &mut out);
                 }
             }
             Message::SettingsDigest(digest) => {
@@ -365,26 +373,6 @@ impl Membership {
     /// The configuration that the present members make.
     pub fn config(&self) -> &ClusterConfig {
         &self.config
-    }
-
-    fn fresh(&mut self, now: Instant, from: NodeId, sequence: u64) -> bool {
-        let Some(peer) = self.peers.get_mut(&from) else { return false };
-        if !peer.window.take(sequence) {
-            self.dropped.replayed += 1;
-            return false;
-        }
-        peer.last_heard = now;
-        true
-    }
-
-    fn seal(&mut self, message: Message) -> Vec<u8> {
-        self.sequence += 1;
-        let envelope = Envelope { from: self.me.id, sequence: self.sequence, message };
-        let bytes =
-            postcard::to_allocvec(&envelope).unwrap_or_else(|_| unreachable!("plain data, growing buffer"));
-        let mut nonce = [0; 24];
-        self.rng.fill_bytes(&mut nonce);
-        self.sealer.seal(nonce, &bytes)
     }
 
     /// The more members, the longer it takes to make and to write.

@@ -52,7 +52,7 @@ pub enum Message {
         /// The next one.
         secret: ClusterSecret,
         /// Who is not to have it.
-        without: Option<NodeId>,
+        without: Vec<NodeId>,
     },
     /// The sender has the secret of this generation.
     Taken(u32),

@@ -60,7 +60,7 @@ impl Share {
     fn of(total: u64, available: u64, guests: u64) -> Self {
         let memory = (available + guests).saturating_sub(total / KEPT_BACK);
         // Never less than they have: who came first is not to be killed for who comes later.
-        let memory = memory.max(guests).max(total / 16);
+        let memory = memory.max(guests).max(total / 16).min(total - total / KEPT_BACK);
         Self { memory, tasks: (memory / TASK).clamp(256, MOST_TASKS) }
     }
 }
@@ -73,12 +73,21 @@ pub(crate) fn limit(guest: &Cgroup) -> Result<()> {
     guests.hand_down(&controllers)?;
     let meminfo = std::fs::read_to_string("/proc/meminfo").context("reading `/proc/meminfo`")?;
     let field = |name| meminfo::field(&meminfo, name).context("looking how much memory there is");
-    let current: u64 = guests.get("memory.current")?.trim().parse().context("looking what guests have")?;
-    let share = Share::of(field("MemTotal")?, field("MemAvailable")?, current / 1024);
+    let own = of_their_own(&guests.get("memory.stat")?) / 1024;
+    let share = Share::of(field("MemTotal")?, field("MemAvailable")?, own);
     guests.set("cpu.weight", WEIGHT)?;
     guests.set("memory.max", &format!("{}K", share.memory))?;
     guest.set("pids.max", &share.tasks.to_string())?;
     Ok(())
+}
+
+/// What a group has that cannot be let go, bytes: not what is only kept of files (`memory.stat`, cgroup-v2).
+fn of_their_own(stat: &str) -> u64 {
+    let field = |name: &str| {
+        let line = stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|number| number.trim().parse::<u64>().ok()).unwrap_or(0)
+    };
+    ["anon", "shmem", "kernel"].into_iter().map(field).sum()
 }
 
 /// Whether a login, and not a service, is in this group.
@@ -151,6 +160,7 @@ mod tests {
         assert_eq!(Share::of(gib, gib * 3 / 4, 0), Share { memory: gib * 5 / 8, tasks: 1280 });
         assert_eq!(Share::of(gib, 0, 0), Share { memory: gib / 16, tasks: 256 });
         assert_eq!(Share::of(gib, 0, gib / 2).memory, gib / 2);
+        assert_eq!(of_their_own("anon 10\nfile 500\nkernel 3\nkernel_stack 100\nshmem 2\n"), 15);
     }
 
     #[test]

@@ -81,13 +81,19 @@ impl Node {
         // Now, for a node that had to be admitted had no secret before.
         let boot = hand_over()?;
         let node = Self { boot: Arc::new(boot), view: Arc::new(Mutex::new(first)), secrets: Arc::default() };
-        let shared = Arc::clone(&node.view);
+        // Known from the first, so that a change is noticed.
+        let _none_yet = node.secret();
+        let (shared, looks) = (Arc::clone(&node.view), node.clone());
         std::thread::Builder::new()
             .name("views".to_owned())
             .spawn(move || {
                 loop {
                     match views.next() {
-                        Ok(view) => *shared.lock().unwrap_or_else(PoisonError::into_inner) = view,
+                        Ok(view) => {
+                            *shared.lock().unwrap_or_else(PoisonError::into_inner) = view;
+                            // A view comes each second: so soon a changed secret is noticed, and the time of the one before runs.
+                            let _none = looks.secret();
+                        }
                         Err(error) => {
                             tracing::warn!("following node-agent: {error:#}");
                             std::thread::sleep(Duration::from_secs(1));

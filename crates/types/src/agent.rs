@@ -31,11 +31,11 @@ pub enum AgentRequest {
         /// Where a node may be.
         address: IpAddr,
     },
-    /// Gives the cluster another secret, and all but one node if that is named; one [`AgentAnswer`], then the connection
+    /// Gives the cluster another secret, and all nodes but those that are named; one [`AgentAnswer`], then the connection
     /// closes.
     Rotate {
-        /// The name or id of the node that is left out.
-        without: Option<String>,
+        /// The names or ids of nodes that are left out.
+        without: Vec<String>,
     },
     /// Admits a node that has no secret; one [`AgentAnswer`], then the connection closes.
     Admit {

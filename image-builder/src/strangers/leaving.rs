@@ -13,6 +13,22 @@ EOF
 setsid --wait sh -c 'perl count.pl > /dev/null 2>&1 < /dev/null & echo $!'
 "#;
 
+/// All members get another secret, by the one command.
+pub(super) fn secret_is_changed(run: &Run) -> Result<String> {
+    let home = &run.members[0];
+    let old = home.shell(ROOT, "brant secret show")?;
+    let said = home.shell_within(ROOT, "brant secret rotate 2>&1", b"", run.patience.of(AGREEING))?;
+    ensure!(said.contains("2 of 2 nodes have it"), "`brant secret rotate` says: {}", said.trim());
+    for member in &run.members {
+        let new = member.shell(ROOT, "brant secret show")?;
+        ensure!(new != old && new.trim_end().ends_with(":1"), "{} has the secret before", member.name);
+    }
+    run.lists(&run.both(), run.members.len())?;
+    let not_root = home.shell(USER, "brant secret rotate 2>&1 || true")?;
+    ensure!(not_root.contains("only root"), "an ordinary user is told: {}", not_root.trim());
+    Ok(said.lines().next().unwrap_or_default().to_owned())
+}
+
 /// Leaves the stranger, which has become a member, out again.
 pub(super) fn is_left_out(run: &Run) -> Result<String> {
     let (home, other) = (&run.members[0], &run.members[1]);
@@ -20,6 +36,11 @@ pub(super) fn is_left_out(run: &Run) -> Result<String> {
     let pid: u32 = home.shell(USER, COUNTS)?.trim().parse().context("starting a process that counts")?;
     let away = format!("brant why {pid} --json | grep -q '\"away\"' || brant migrate {pid} {target}");
     run.patience.wait(2 * AGREEING, || home.shell_within(USER, &away, b"", run.patience.of(2 * AGREEING)))?;
+    // One change after the other.
+    run.patience.wait(3 * AGREEING, || {
+        ensure!(home.nodes()?.rotation.is_none(), "the change of the secret before is not over");
+        Ok(())
+    })?;
     let old = home.shell(ROOT, "brant secret show")?;
     let said =
         home.shell_within(ROOT, &format!("brant forget {left_out} 2>&1"), b"", run.patience.of(AGREEING))?;

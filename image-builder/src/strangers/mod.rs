@@ -45,6 +45,7 @@ const STEPS: &[Step] = &[
     ("who has no secret is no member, asks, and shows a code", admission::asks),
     ("no port but Brant's own three is to be found on the LAN", attacks::finds_no_port),
     ("floods, replays and nonsense change nothing", attacks::floods),
+    ("the secret is changed, and the members go on", leaving::secret_is_changed),
     ("a wrong code gets nothing", admission::wrong_code),
     ("the right code admits, and it joins", admission::right_code),
     ("a node of another version is told of, and changes nothing", attacks::another_version),

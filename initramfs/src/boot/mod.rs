@@ -71,8 +71,9 @@ pub(crate) fn run() -> Result<()> {
     if line.verify {
         return verify::run(&image, &line, &mut modules, &mut uevents).context(VERIFY);
     }
+    let root_is_there = carried.is_some() || line.server.is_some();
     let (site, persistence) =
-        site::find(&mut line, (&image.image_id, carried.is_none()), &mut modules, &mut uevents)?;
+        site::find(&mut line, (&image.image_id, !root_is_there), &mut modules, &mut uevents)?;
     let persistence = persistence.filter(|_| !line.forgetful);
     let lower = match carried {
         Some(lower) => lower,

@@ -13,9 +13,13 @@ use brant_types::boot::BootFacts;
 use brant_types::node::WireGuardKey;
 use std::net::{SocketAddr, SocketAddrV6};
 use std::os::unix::net;
+use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+
+/// How long to wait when nobody can be let in at all.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// What was opened while it could be.
 pub(super) struct Opened {
@@ -115,7 +119,11 @@ impl Serve {
 
 /// Whoever asks the agent of this node hears what it waits for.
 async fn say_so(listener: UnixListener, name: String, code: watch::Receiver<String>) {
-    while let Ok((stream, _)) = listener.accept().await {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(AGAIN).await;
+            continue;
+        };
         let message = format!("this node waits to be admitted to a cluster; its code is {}", *code.borrow());
         let hint = format!("on a node of the cluster: sudo brant admit {name}");
         let answer = AgentAnswer::Refused(refused("not_admitted", &message, Some(&hint)));

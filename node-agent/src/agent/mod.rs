@@ -209,7 +209,7 @@ impl Service {
                 self.core.link_changed(now());
                 (AgentAnswer::Done, Vec::new())
             }
-            What::Rotate { without } => wish::rotate(&mut self.core, without.as_deref(), now()),
+            What::Rotate { without } => wish::rotate(&mut self.core, &without, now()),
             What::Admit { node, code } => {
                 let out = self.admitting.begin(now(), (&node, &code), answer);
                 send_all(lan, out).await;
@@ -294,6 +294,8 @@ impl Service {
                 }
                 Output::Peer { facts, heard_at } => self.ask(Request::Peer { facts, heard_at })?,
                 Output::Forget(facts) => self.ask(Request::Forget(facts))?,
+                Output::Rekey(facts) => self.ask(Request::Rekey(facts))?,
+                Output::RekeyAll => self.ask(Request::RekeyAll)?,
                 Output::Secret(secret) => {
                     tracing::info!(generation = secret.generation(), "the cluster has another secret");
                     let keep = Admitted { cluster: self.core.config().cluster.clone(), secret };

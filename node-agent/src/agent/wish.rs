@@ -3,6 +3,7 @@
 use brant_membership::core::{Instant, Membership, NoRotation, Output};
 use brant_types::agent::AgentAnswer;
 use brant_types::migration::Refused;
+use brant_types::node::NodeId;
 use brant_types::settings::{BadValue, Key, NoSuchKey};
 use std::net::IpAddr;
 use tokio::sync::oneshot;
@@ -22,7 +23,7 @@ pub(super) enum What {
     /// A node to be looked for at this address.
     Join(IpAddr),
     /// Another secret, and who is not to have it.
-    Rotate { without: Option<String> },
+    Rotate { without: Vec<String> },
     /// A node to be admitted, by the code that it shows.
     Admit { node: String, code: String },
 }
@@ -49,20 +50,14 @@ pub(super) fn set(
 }
 
 /// Gives the cluster another secret, and answers.
-pub(super) fn rotate(
-    core: &mut Membership,
-    without: Option<&str>,
-    now: Instant,
-) -> (AgentAnswer, Vec<Output>) {
+pub(super) fn rotate(core: &mut Membership, without: &[String], now: Instant) -> (AgentAnswer, Vec<Output>) {
     let view = core.view(None);
-    let named = |name: &str| {
-        view.nodes.iter().find(|node| node.name == name || node.id.to_string() == name).map(|node| node.id)
+    let named = |name: &String| {
+        let found = view.nodes.iter().find(|node| node.name == *name || node.id.to_string() == *name);
+        found.map(|node| node.id).ok_or(NoRotation::NoSuchNode)
     };
-    let begin = match without.map(|name| named(name).ok_or(NoRotation::NoSuchNode)).transpose() {
-        Ok(without) => core.rotate(now, super::random(), without),
-        Err(nobody) => Err(nobody),
-    };
-    match begin {
+    let without: Result<Vec<NodeId>, NoRotation> = without.iter().map(named).collect();
+    match without.and_then(|without| core.rotate(now, super::random(), &without)) {
         Ok(out) => (AgentAnswer::Done, out),
         Err(why) => (AgentAnswer::Refused(refused("no_rotation", &why.to_string(), None)), Vec::new()),
     }

@@ -10,6 +10,7 @@ use brant_types::cluster::ClusterConfig;
 use brant_types::node::{ClusterId, NodeId};
 use brant_types::settings::Key;
 use std::net::Ipv6Addr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
@@ -61,22 +62,31 @@ fn whom(config: &ClusterConfig, me: NodeId) -> Follows {
 }
 
 fn look_after(cluster: ClusterId, wishes: &Receiver<Follows>) {
-    let (mut wanted, mut told) = (Follows::Itself, None);
+    let mut wanted = Follows::Itself;
+    // What was told, and to which chronyd: a new one knows nothing of it.
+    let mut told: Option<(Follows, Stamp)> = None;
     loop {
         match wishes.recv_timeout(LOOK_EVERY) {
             Ok(wish) => wanted = wish,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        if !Path::new(CONTROL).exists() {
-            told = None;
-        } else if told != Some(wanted) {
+        let Some(chronyd) = stamp() else { continue };
+        if told != Some((wanted, chronyd)) {
             match tell(cluster, wanted) {
-                Ok(()) => told = Some(wanted),
+                Ok(()) => told = Some((wanted, chronyd)),
                 Err(error) => tracing::debug!("{error:#}"),
             }
         }
     }
+}
+
+/// Which file, and since when: each chronyd makes its own.
+type Stamp = (u64, i64, i64);
+
+fn stamp() -> Option<Stamp> {
+    let about = std::fs::metadata(CONTROL).ok()?;
+    Some((about.ino(), about.ctime(), about.ctime_nsec()))
 }
 
 fn tell(cluster: ClusterId, wanted: Follows) -> Result<()> {

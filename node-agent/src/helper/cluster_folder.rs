@@ -4,11 +4,10 @@
 //! cluster has taken for dead is not in the map any more, and what is mounted of it is taken away.
 
 use super::files::replace;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use brant_sys::child::Tool;
 use brant_types::cluster::ClusterConfig;
 use brant_types::node::NodeId;
-use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Where the nodes' roots are.
@@ -18,36 +17,37 @@ const MAP: &str = "/etc/auto.cluster";
 /// Tenths of a second until a question is asked again, and how often: an error comes after some 6 s.
 const SOFT: &str = "soft,timeo=20,retrans=1,retry=0";
 
-/// The folder, as the cluster was seen last.
+/// Where this line of `/proc/mounts` has mounted a node that is in the cluster no more.
+fn gone<'a>(line: &'a str, config: &ClusterConfig) -> Option<&'a str> {
+    let mut words = line.split(' ').skip(1);
+    let (place, kind) = (words.next()?, words.next()?);
+    let name = place.strip_prefix(FOLDER)?.strip_prefix('/')?;
+    let known = config.nodes.iter().any(|node| node.name == name);
+    (kind == "nfs4" && !known).then_some(place)
+}
+
+/// The folder with the nodes' roots.
 #[derive(Debug)]
 pub(super) struct ClusterFolder {
     me: NodeId,
-    names: BTreeSet<String>,
 }
 
 impl ClusterFolder {
     /// Empty as yet.
     pub(super) fn new(me: NodeId) -> Self {
-        Self { me, names: BTreeSet::new() }
+        Self { me }
     }
 
     /// Lets the map follow the members, and takes away what is mounted of those that have gone.
     pub(super) fn follow(&mut self, config: &ClusterConfig) -> Result<()> {
         replace(Path::new(MAP), &map(config, self.me))?;
-        let names: BTreeSet<String> = config.nodes.iter().map(|node| node.name.clone()).collect();
-        for gone in self.names.difference(&names) {
-            let place = format!("{FOLDER}/{gone}");
-            // Looking at the place itself would wait for the node.
-            let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-            let is_mounted =
-                |line: &str| line.split(' ').nth(1) == Some(&place) && line.split(' ').nth(2) == Some("nfs4");
-            if mounts.lines().any(is_mounted)
-                && let Err(error) = Tool::new("umount").args(["-i", "-f", "-l", &place]).run()
-            {
+        // Looking at the places themselves would wait for the nodes.
+        let mounts = std::fs::read_to_string("/proc/self/mounts").context("reading what is mounted")?;
+        for place in mounts.lines().filter_map(|line| gone(line, config)) {
+            if let Err(error) = Tool::new("umount").args(["-i", "-f", "-l", place]).run() {
                 tracing::warn!("taking `{place}` away: {error:#}");
             }
         }
-        self.names = names;
         Ok(())
     }
 }
@@ -74,6 +74,7 @@ mod tests {
     use brant_types::node::{ClusterId, NodeFacts, WireGuardKey};
     use brant_types::processor::Features;
     use brant_types::settings::Settings;
+    use std::collections::BTreeSet;
 
     #[test]
     fn others_come_by_the_network_and_softly() {
@@ -93,6 +94,9 @@ mod tests {
         let map = map(&config, a.id);
         let lines: BTreeSet<&str> = map.lines().collect();
         assert!(lines.contains("n1 -fstype=bind :/"));
+        assert_eq!(gone("[fd00::1]:/ /cluster/n9 nfs4 rw 0 0", &config), Some("/cluster/n9"));
+        assert_eq!(gone("[fd00::1]:/ /cluster/n2 nfs4 rw 0 0", &config), None);
+        assert_eq!(gone("/etc/auto.cluster /cluster autofs rw 0 0", &config), None);
         let other = ClusterId([1; 8]).overlay_address(b.id);
         assert!(lines.iter().any(|line| line.starts_with("n2 -fstype=brant,")
             && line.contains(",soft,")

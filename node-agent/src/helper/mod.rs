@@ -16,6 +16,7 @@ use crate::door::{self, Event, Request};
 use crate::hand_over;
 use anyhow::{Context, Result};
 use brant_sys::signal::{SIGTERM, SignalQueue};
+use brant_types::boot::Admitted;
 use brant_types::cluster::{ClusterConfig, NodeEntry};
 use brant_types::node::{ClusterId, NodeFacts, NodeId, is_node_name};
 use clock::Clock;
@@ -73,6 +74,7 @@ pub(crate) fn run() -> Result<()> {
         ssh,
         clock: Clock::start(cluster, me)?,
         folder: ClusterFolder::new(me),
+        unkept: None,
     };
     helper.serve()
 }
@@ -99,6 +101,8 @@ struct Helper {
     ssh: Option<Ssh>,
     clock: Clock,
     folder: ClusterFolder,
+    /// A newer secret that is not kept yet, or not followed by ssh.
+    unkept: Option<Admitted>,
 }
 
 impl Helper {
@@ -139,6 +143,9 @@ impl Helper {
             Ok(edit) => self.tell_all(edit.map(Event::Edit)),
             Err(error) => tracing::error!("{error:#}"),
         }
+        if let Err(error) = self.keep_secret() {
+            tracing::error!("{error:#}");
+        }
         // What waits for a program that starts at its own time.
         if let Some(Err(error)) = self.ssh.as_mut().map(Ssh::certify_host) {
             tracing::error!("{error:#}");
@@ -167,10 +174,15 @@ impl Helper {
                     ClusterId::of(&admitted.secret) == self.cluster,
                     "the agent asks for another cluster's secret"
                 );
-                applicant::keep(&admitted)?;
-                self.overlay.rekey(&admitted.secret)?;
-                self.ssh.as_mut().map_or(Ok(()), |ssh| ssh.renew(&admitted.secret))
+                self.overlay.next(&admitted.secret);
+                self.unkept = Some(admitted);
+                self.keep_secret()
             }
+            Request::Rekey(facts) => {
+                self.check(&facts)?;
+                self.overlay.rekey(&facts.key)
+            }
+            Request::RekeyAll => self.overlay.rekey_all(),
             Request::Admitted(_) => anyhow::bail!("the agent of a member asks to be admitted"),
             Request::Forget(facts) => {
                 self.check(&facts)?;
@@ -186,6 +198,16 @@ impl Helper {
                 self.ssh.as_mut().map_or(Ok(()), |ssh| ssh.follow(&config))
             }
         }
+    }
+
+    /// Keeps a newer secret, and has ssh follow it; what fails is tried again.
+    fn keep_secret(&mut self) -> Result<()> {
+        let Some(admitted) = &self.unkept else { return Ok(()) };
+        let kept = applicant::keep(admitted);
+        let renewed = self.ssh.as_mut().map_or(Ok(()), |ssh| ssh.renew(&admitted.secret));
+        kept.and(renewed)?;
+        self.unkept = None;
+        Ok(())
     }
 
     /// Only what the agent could have from another node.

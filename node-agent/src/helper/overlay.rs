@@ -24,8 +24,10 @@ impl Overlay {
         let address = cluster.overlay_address(NodeId::of(&key.public));
         let preshared = base64(&secret.key("wireguard"));
         if Self::is_up_with(&key.public) {
-            // An earlier agent's work: what runs over it goes on.
-            return Ok(Self { cluster, preshared });
+            // An earlier agent's work: what runs over it goes on, with the secret that counts now.
+            let overlay = Self { cluster, preshared };
+            overlay.rekey_all()?;
+            return Ok(overlay);
         }
         if Path::new("/sys/class/net").join(INTERFACE).exists() {
             ip(&["link", "del", INTERFACE])?;
@@ -48,19 +50,31 @@ impl Overlay {
         Ok(Self { cluster, preshared })
     }
 
-    /// Uses another secret with all peers from the next handshake on; connections go on.
-    pub(super) fn rekey(&mut self, secret: &ClusterSecret) -> Result<()> {
+    /// Takes another secret, for peers that are made from now on, and for those that are told to use it.
+    pub(super) fn next(&mut self, secret: &ClusterSecret) {
         self.preshared = base64(&secret.key("wireguard"));
+    }
+
+    /// Uses the newest secret with a peer from the next handshake on; connections go on.
+    pub(super) fn rekey(&self, key: &WireGuardKey) -> Result<()> {
+        Tool::new("wg")
+            .args(["set", INTERFACE, "peer", &key.to_base64(), "preshared-key", "/dev/stdin"])
+            .stdin(text_input(&self.preshared)?)
+            .run()
+            .context("giving a WireGuard peer the newer key")
+    }
+
+    /// The same with all peers; each is tried, whatever becomes of the others.
+    pub(super) fn rekey_all(&self) -> Result<()> {
         let peers =
             Tool::new("wg").args(["show", INTERFACE, "peers"]).output().context("listing the peers")?;
-        for peer in String::from_utf8_lossy(&peers).lines() {
-            Tool::new("wg")
-                .args(["set", INTERFACE, "peer", peer, "preshared-key", "/dev/stdin"])
-                .stdin(text_input(&self.preshared)?)
-                .run()
-                .context("giving a WireGuard peer the newer key")?;
+        let mut outcome = Ok(());
+        for peer in
+            String::from_utf8_lossy(&peers).lines().filter_map(|line| WireGuardKey::from_base64(line).ok())
+        {
+            outcome = self.rekey(&peer).and(outcome);
         }
-        Ok(())
+        outcome
     }
 
     fn is_up_with(key: &WireGuardKey) -> bool {

@@ -74,18 +74,24 @@ impl Ssh {
             names: Vec::new(),
             hosts: Vec::new(),
         };
+        let authority_line = format!("{}\n", ssh.authority_text()?);
+        // What an earlier one has signed is of no use any more.
+        if fs::read_to_string(AUTHORITY).is_ok_and(|known| known != authority_line) {
+            fs::remove_dir_all(PEOPLES).with_context(|| format!("clearing `{PEOPLES}`"))?;
+        }
         fs::create_dir_all(PEOPLES).with_context(|| format!("making `{PEOPLES}`"))?;
-        replace(Path::new(AUTHORITY), &format!("{}\n", ssh.authority_text()?))?;
+        replace(Path::new(AUTHORITY), &authority_line)?;
         let people = fs::read_to_string("/etc/passwd").context("reading `/etc/passwd`")?;
         for (name, uid, gid) in people.lines().filter_map(person) {
-            ssh.equip(name, uid, gid).with_context(|| format!("making an ssh key for `{name}`"))?;
+            if let Err(error) = ssh.equip(name, uid, gid) {
+                tracing::error!("making an ssh key for `{name}`: {error:#}");
+            }
         }
         Ok(Some(ssh))
     }
 
     /// Has the authority of a newer secret sign everything anew. What is open stays open.
     pub(super) fn renew(&mut self, secret: &ClusterSecret) -> Result<()> {
-        let _made_anew = fs::remove_dir_all(PEOPLES);
         let Some(mut anew) = Self::begin(secret, self.me)? else { return Ok(()) };
         anew.names.clone_from(&self.names);
         anew.hosts.clone_from(&self.hosts);
@@ -125,14 +131,15 @@ impl Ssh {
         Ok(())
     }
 
-    /// A key for this person, in a folder that only that person can read.
+    /// A key that only this person can read.
     fn equip(&self, name: &str, uid: u32, gid: u32) -> Result<()> {
         let folder = Path::new(PEOPLES).join(name);
         if folder.join("id-cert.pub").exists() {
             return Ok(());
         }
         let _left_half_made = fs::remove_dir_all(&folder);
-        DirBuilder::new().mode(0o700).create(&folder)?;
+        // Root's folder: its person reads what is in it, and cannot put anything there.
+        DirBuilder::new().mode(0o711).create(&folder)?;
         let mut seed = [0; 32];
         rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())?;
         let key = PrivateKey::from(Ed25519Keypair::from_seed(&seed));
@@ -147,7 +154,6 @@ impl Ssh {
         for file in ["id", "id.pub", "id-cert.pub"] {
             chown(folder.join(file), Some(uid), Some(gid))?;
         }
-        chown(&folder, Some(uid), Some(gid))?;
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 //! `brant secret rotate`, `brant secret show`, and `brant forget`.
 
 use crate::ask;
-use anyhow::{Context, Result, anyhow};
-use brant_types::agent::{AgentAnswer, AgentRequest};
+use anyhow::{Context, Result, anyhow, ensure};
+use brant_types::agent::{AgentAnswer, AgentRequest, RotationView};
 use brant_types::boot::{ADMITTED, BOOT_FACTS, BootFacts};
 use std::io::Write;
 use std::process::ExitCode;
@@ -24,44 +24,50 @@ pub(crate) enum Verb {
 /// Arguments of `brant forget`.
 #[derive(clap::Args)]
 pub(crate) struct Forget {
-    /// The node, by its name or its id.
-    node: String,
+    /// The nodes, by their names or ids.
+    #[arg(required = true)]
+    nodes: Vec<String>,
 }
 
 /// Does it.
 pub(crate) fn run(verb: &Verb) -> Result<ExitCode> {
     match verb {
-        Verb::Rotate => rotate(None),
+        Verb::Rotate => rotate(&[]),
         Verb::Show => show(),
     }
 }
 
-/// Leaves a node out for good: all others get another secret.
+/// Leaves nodes out for good: all others get another secret.
 pub(crate) fn forget(arguments: &Forget) -> Result<ExitCode> {
-    rotate(Some(&arguments.node))
+    rotate(&arguments.nodes)
 }
 
-fn rotate(without: Option<&str>) -> Result<ExitCode> {
-    let request = AgentRequest::Rotate { without: without.map(str::to_owned) };
+fn rotate(without: &[String]) -> Result<ExitCode> {
+    let request = AgentRequest::Rotate { without: without.to_vec() };
     if let AgentAnswer::Refused(refused) = ask::agent_for(&request)? {
         return Ok(ask::refuse(&refused));
     }
     let since = Instant::now();
     loop {
-        let rotation = ask::agent()?.rotation.context("following the new secret: it is not to be seen")?;
-        let (taken, of) = (rotation.taken, rotation.of);
-        if taken == of || since.elapsed() >= PATIENCE {
+        let late = since.elapsed() >= PATIENCE;
+        // What is shown may be a moment old.
+        let Some(RotationView { taken, of, .. }) = ask::agent()?.rotation else {
+            ensure!(!late, "following the new secret: it is not to be seen");
+            std::thread::sleep(LOOK_EVERY);
+            continue;
+        };
+        if taken == of || late {
             let mut out = std::io::stdout();
-            if let Some(node) = without {
-                writeln!(out, "{node} is left out, and cannot come back but by `brant admit`")
+            for node in without {
+                writeln!(out, "{node} is left out; to come back it has to start from a medium with the new secret, or without any")
                     .context("printing")?;
             }
             writeln!(out, "the cluster has another secret; {taken} of {of} nodes have it")
                 .context("printing")?;
             eprintln!(
-                "note: media with the secret before join no more. For new ones: sudo brant secret show > FILE, and"
+                "note: media with the secret before join no more. For new ones, in a shell of root's: umask 077; brant secret show > FILE"
             );
-            eprintln!("      brant-image customise ISO --secret-file FILE");
+            eprintln!("      and then: brant-image customise ISO --secret-file FILE");
             return Ok(if taken == of { ExitCode::SUCCESS } else { ExitCode::from(1) });
         }
         std::thread::sleep(LOOK_EVERY);

@@ -49,6 +49,8 @@ impl Membership {
             renewal,
             window: ReplayWindow::default(),
             standing: Standing::Pending,
+            since: now,
+            settled: false,
         });
         if !peer.window.take(sequence) {
             // The newest one once more came by another way.

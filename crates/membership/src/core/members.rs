@@ -45,6 +45,7 @@ impl Membership {
             match (peer.standing, active.contains(id)) {
                 (Standing::Pending | Standing::Down(_), true) => {
                     peer.standing = Standing::Alive;
+                    peer.since = now;
                     members_changed = true;
                 }
                 (Standing::Alive, false) => {

@@ -1,14 +1,18 @@
 //! Changing the cluster's secret while it runs, for all members or for all but one.
 //!
 //! ```text
-//! Still ──rotate, or told──▶ Spreading: tells others, opens both, still seals with the old one
+//! Still ──rotate, or told──▶ Spreading: opens both, still seals with the old one
 //!   ▲                            │ 5 s
 //!   └────────── 60 s ── Closing: seals with the new one, opens both
+//!
+//! In both: tells those that have not said that they have it.
 //! ```
 //!
 //! The next secret goes from node to node over the overlay only, where WireGuard has authenticated each by its own key: who
 //! has the old secret and listens on the LAN learns nothing. Each that has it tells others until they have said so. Of two that
-//! are made at one time the greater counts, so that all agree. Whoever is cut off for the whole minute is out, and has to be
+//! are made at one time the greater counts, so that all agree. Told are those that were members, seen by everybody, for some time
+//! before it began: who has the old secret cannot wait in hiding for a new one, and come out then. WireGuard's key with a node is
+//! changed when that node is known to have the secret; before, a handshake could not succeed. Whoever is cut off for the whole minute is out, and has to be
 //! admitted again: else the old secret would be as good as the new one.
 
 use super::{Instant, Membership, Output, Standing};
@@ -26,6 +30,10 @@ use std::time::Duration;
 const SPREADING: Duration = Duration::from_secs(5);
 /// Until the old one is of no use any more.
 const CLOSING: Duration = Duration::from_secs(60);
+/// How long a node must have been a member before it is told.
+const SETTLED: Duration = Duration::from_secs(5);
+/// Most nodes that are left out at a time.
+pub(crate) const MOST_LEFT_OUT: usize = 16;
 /// To how many each node tells it each second.
 const FANOUT: usize = 16;
 
@@ -38,6 +46,9 @@ pub enum NoRotation {
     /// A node cannot leave itself out.
     #[error("that is this node itself; say it on another one")]
     Oneself,
+    /// More than can be told in one word.
+    #[error("so many cannot be left out at a time; 16 can")]
+    TooMany,
     /// There is nobody like that.
     #[error("there is no such node")]
     NoSuchNode,
@@ -45,21 +56,22 @@ pub enum NoRotation {
 
 pub(super) enum Rotation {
     Still,
-    Spreading {
-        next: ClusterSecret,
-        sealer: Sealer,
-        without: Option<NodeId>,
-        since: Instant,
-        taken: BTreeSet<NodeId>,
-    },
-    Closing {
-        old: Sealer,
-        since: Instant,
-    },
+    Spreading { next: ClusterSecret, sealer: Sealer, telling: Telling, since: Instant },
+    Closing { old: Sealer, telling: Telling, since: Instant },
+}
+
+/// Whom a node tells.
+#[derive(Default)]
+pub(super) struct Telling {
+    without: Vec<NodeId>,
+    /// Who may have it.
+    whom: BTreeSet<NodeId>,
+    /// Who is known to have it.
+    taken: BTreeSet<NodeId>,
 }
 
 impl Membership {
-    /// Gives the cluster another secret, which `without` does not get; the bytes must be random.
+    /// Gives the cluster another secret, which those of `without` do not get; the bytes must be random.
     ///
     /// # Errors
     /// [`NoRotation`]; nothing has changed.
@@ -67,15 +79,19 @@ impl Membership {
         &mut self,
         now: Instant,
         bytes: [u8; 32],
-        without: Option<NodeId>,
+        without: &[NodeId],
     ) -> Result<Vec<Output>, NoRotation> {
         if !matches!(self.rotation, Rotation::Still) {
             return Err(NoRotation::UnderWay);
         }
-        match without {
-            Some(id) if id == self.me.id => return Err(NoRotation::Oneself),
-            Some(id) if !self.peers.contains_key(&id) => return Err(NoRotation::NoSuchNode),
-            _ => {}
+        if without.len() > MOST_LEFT_OUT {
+            return Err(NoRotation::TooMany);
+        }
+        if without.contains(&self.me.id) {
+            return Err(NoRotation::Oneself);
+        }
+        if !without.iter().all(|id| self.peers.contains_key(id)) {
+            return Err(NoRotation::NoSuchNode);
         }
         let mut out = Vec::new();
         self.begin_rotation(now, self.secret.successor(bytes), without, &mut out);
@@ -86,17 +102,14 @@ impl Membership {
     pub fn rotation(&self) -> Option<RotationView> {
         let alive = || self.peers.values().filter(|peer| peer.standing == Standing::Alive);
         let of = u32::try_from(alive().count()).unwrap_or(u32::MAX).saturating_add(1);
-        match &self.rotation {
-            Rotation::Still => None,
-            Rotation::Spreading { next, taken, .. } => {
-                let taken = alive().filter(|peer| taken.contains(&peer.facts.id)).count();
-                let taken = u32::try_from(taken).unwrap_or(u32::MAX).saturating_add(1);
-                Some(RotationView { generation: next.generation(), taken, of })
-            }
-            Rotation::Closing { .. } => {
-                Some(RotationView { generation: self.secret.generation(), taken: of, of })
-            }
-        }
+        let (generation, taken) = match &self.rotation {
+            Rotation::Still => return None,
+            Rotation::Spreading { next, telling, .. } => (next.generation(), &telling.taken),
+            Rotation::Closing { telling, .. } => (self.secret.generation(), &telling.taken),
+        };
+        let taken = alive().filter(|peer| taken.contains(&peer.facts.id)).count();
+        let taken = u32::try_from(taken).unwrap_or(u32::MAX).saturating_add(1);
+        Some(RotationView { generation, taken, of })
     }
 
     /// Opens a datagram with the secret, or with the one that comes, or the one that goes.
@@ -117,72 +130,99 @@ impl Membership {
         &mut self,
         now: Instant,
         (from, id): (SocketAddrV6, NodeId),
-        (secret, without): (ClusterSecret, Option<NodeId>),
+        (secret, without): (ClusterSecret, Vec<NodeId>),
         out: &mut Vec<Output>,
     ) {
-        // WireGuard lets nobody but that node send from its address.
-        if *from.ip() != self.cluster.overlay_address(id)
+        if !self.is_by_overlay(from, id)
             || ClusterId::of(&secret) != self.cluster
-            || without == Some(self.me.id)
+            || without.contains(&self.me.id)
+            || without.len() > MOST_LEFT_OUT
         {
             return;
         }
-        let known = match &self.rotation {
-            Rotation::Spreading { next, .. } => next,
-            Rotation::Still | Rotation::Closing { .. } => &self.secret,
-        };
         let order = |secret: &ClusterSecret| (secret.generation(), secret.key("order of rotation"));
-        let newer = match &self.rotation {
-            Rotation::Spreading { .. } => order(&secret) > order(known),
-            // Once it is used, another of the same generation comes too late.
-            Rotation::Still | Rotation::Closing { .. } => secret.generation() > known.generation(),
+        let (known, newer) = match &self.rotation {
+            Rotation::Spreading { next, .. } => (next, order(&secret) > order(next)),
+            Rotation::Closing { .. } => (&self.secret, order(&secret) > order(&self.secret)),
+            // Once it is over, another of the same generation comes too late.
+            Rotation::Still => (&self.secret, secret.generation() > self.secret.generation()),
         };
         let generation = secret.generation();
         if newer {
-            self.begin_rotation(now, secret, without, out);
+            self.begin_rotation(now, secret, &without, out);
         } else if order(&secret) != order(known) {
             return;
         }
-        if let Rotation::Spreading { taken, .. } = &mut self.rotation {
-            taken.insert(id);
-        }
+        self.has_taken(id, out);
         let datagram = self.seal(Message::Taken(generation));
         out.push(Output::Send { to: self.by_overlay(id), datagram });
     }
 
-    pub(super) fn hear_taken(&mut self, from: NodeId, generation: u32) {
-        if let Rotation::Spreading { next, taken, .. } = &mut self.rotation
-            && next.generation() == generation
+    /// Hears that a node has the secret.
+    pub(super) fn hear_taken(
+        &mut self,
+        (from, id): (SocketAddrV6, NodeId),
+        generation: u32,
+        out: &mut Vec<Output>,
+    ) {
+        let ours = match &self.rotation {
+            Rotation::Still => return,
+            Rotation::Spreading { next, .. } => next.generation(),
+            Rotation::Closing { .. } => self.secret.generation(),
+        };
+        if ours == generation && self.is_by_overlay(from, id) {
+            self.has_taken(id, out);
+        }
+    }
+
+    /// WireGuard lets nobody but that node send from its address.
+    fn is_by_overlay(&self, from: SocketAddrV6, id: NodeId) -> bool {
+        *from.ip() == self.cluster.overlay_address(id)
+    }
+
+    fn has_taken(&mut self, id: NodeId, out: &mut Vec<Output>) {
+        if let Rotation::Spreading { telling, .. } | Rotation::Closing { telling, .. } = &mut self.rotation
+            && telling.taken.insert(id)
+            && let Some(peer) = self.peers.get(&id)
         {
-            taken.insert(from);
+            out.push(Output::Rekey(peer.facts.clone()));
         }
     }
 
     /// Each second: tells it to some that have not said that they have it, and goes on when it is time.
     pub(super) fn go_on_rotating(&mut self, now: Instant, out: &mut Vec<Output>) {
-        match std::mem::replace(&mut self.rotation, Rotation::Still) {
-            Rotation::Still => {}
-            Rotation::Spreading { next, sealer, since, .. } if now >= since + SPREADING => {
+        for peer in self.peers.values_mut() {
+            peer.settled |= peer.standing == Standing::Alive && now >= peer.since + SETTLED;
+        }
+        self.rotation = match std::mem::replace(&mut self.rotation, Rotation::Still) {
+            Rotation::Spreading { next, sealer, telling, since } if now >= since + SPREADING => {
                 self.secret = next;
                 let old = std::mem::replace(&mut self.sealer, sealer);
-                self.rotation = Rotation::Closing { old, since: now };
+                Rotation::Closing { old, telling, since: now }
             }
-            Rotation::Spreading { next, sealer, without, since, taken } => {
-                let message = Message::Rotation { secret: next.clone(), without };
-                let missing = |id: &&NodeId| !taken.contains(id);
-                let alive = self.peers.iter().filter(|(_, peer)| peer.standing == Standing::Alive);
-                let whom: Vec<NodeId> = alive.map(|(id, _)| id).filter(missing).copied().collect();
-                self.rotation = Rotation::Spreading { next, sealer, without, since, taken };
-                // From another place in the list each second.
-                let first = usize::try_from(now.as_secs()).unwrap_or(0) * FANOUT;
-                for at in 0..whom.len().min(FANOUT) {
-                    let id = whom[(first + at) % whom.len()];
-                    let datagram = self.seal(message.clone());
-                    out.push(Output::Send { to: self.by_overlay(id), datagram });
-                }
+            Rotation::Closing { since, .. } if now >= since + CLOSING => {
+                self.left_out.clear();
+                out.push(Output::RekeyAll);
+                Rotation::Still
             }
-            Rotation::Closing { since, .. } if now >= since + CLOSING => self.left_out.clear(),
-            closing @ Rotation::Closing { .. } => self.rotation = closing,
+            rotation => rotation,
+        };
+        let (secret, telling) = match &self.rotation {
+            Rotation::Still => return,
+            Rotation::Spreading { next, telling, .. } => (next.clone(), telling),
+            Rotation::Closing { telling, .. } => (self.secret.clone(), telling),
+        };
+        let without = telling.without.clone();
+        let missing: Vec<NodeId> = telling.whom.difference(&telling.taken).copied().collect();
+        // From another place in the list each second.
+        let first = usize::try_from(now.as_secs()).unwrap_or(0) * FANOUT;
+        for at in 0..missing.len().min(FANOUT) {
+            let id = missing[(first + at) % missing.len()];
+            let message = Message::Rotation { secret: secret.clone(), without: without.clone() };
+            let (nonce, envelope) = self.envelope(message);
+            // With the old one, which those have that are to be told.
+            let sealer = if let Rotation::Closing { old, .. } = &self.rotation { old } else { &self.sealer };
+            out.push(Output::Send { to: self.by_overlay(id), datagram: sealer.seal(nonce, &envelope) });
         }
     }
 
@@ -190,19 +230,21 @@ impl Membership {
         &mut self,
         now: Instant,
         next: ClusterSecret,
-        without: Option<NodeId>,
+        without: &[NodeId],
         out: &mut Vec<Output>,
     ) {
-        if let Some(id) = without {
-            self.left_out.insert(id);
-            self.loads.remove(&id);
-            if let Some(peer) = self.peers.remove(&id) {
+        for id in without {
+            self.left_out.insert(*id);
+            self.loads.remove(id);
+            if let Some(peer) = self.peers.remove(id) {
                 out.push(Output::Forget(peer.facts));
             }
         }
         let sealer = Sealer::new(&next);
         out.push(Output::Secret(next.clone()));
-        self.rotation = Rotation::Spreading { next, sealer, without, since: now, taken: BTreeSet::new() };
+        let settled = self.peers.iter().filter(|(_, peer)| peer.settled).map(|(id, _)| *id);
+        let telling = Telling { without: without.to_vec(), whom: settled.collect(), taken: BTreeSet::new() };
+        self.rotation = Rotation::Spreading { next, sealer, telling, since: now };
         self.refresh_config(now, out);
         // At once, not only with the next second.
         self.go_on_rotating(now, out);

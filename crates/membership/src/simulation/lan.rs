@@ -185,7 +185,8 @@ impl Lan {
                     let datagram: Rc<[u8]> = datagram.into();
                     (0..self.pcs.len()).filter(|to| *to != from).for_each(|to| self.fly(from, to, &datagram));
                 }
-                Output::Peer { .. } | Output::Forget(_) | Output::Config(_) | Output::Secret(_) => {}
+                Output::Peer { .. } | Output::Forget(_) | Output::Config(_) => {}
+                Output::Secret(_) | Output::Rekey(_) | Output::RekeyAll => {}
             }
         }
         let pc = &mut self.pcs[from];

@@ -49,6 +49,10 @@ pub fn changes(text: &str, settings: &Settings) -> Result<Vec<(Key, Option<Strin
     })?;
     let mut changes = Vec::new();
     for key in Key::ALL {
+        // The cluster sets this one itself: who does not speak of it does not mean it.
+        if key == Key::Clock && !written.settings.contains_key(key.name()) {
+            continue;
+        }
         let value = written.settings.remove(key.name()).and_then(Value::text);
         if let Some(value) = &value {
             key.check(value).map_err(|bad| format!("line {}: {bad}", line_with(text, key.name())))?;

@@ -93,12 +93,12 @@ pub(super) fn mount_found(
     let mut first: Option<anyhow::Error> = None;
     loop {
         let Found { file, device } = found;
-        let copied = to_memory(file, length, line, keeps)?;
-        let error = match mount_checked(&copied, verity, modules) {
+        let mounted =
+            to_memory(file, length, line, keeps).and_then(|file| mount_checked(&file, verity, modules));
+        let error = match mounted {
             Ok(lower) => return Ok(lower),
             Err(error) => error,
         };
-        drop(copied);
         // A good copy may be on another stick.
         report::complain(&format!("/dev/{device}: {error:#}; looking for another medium with this image"));
         medium::let_go();

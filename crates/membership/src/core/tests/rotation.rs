@@ -10,7 +10,7 @@ fn generations(lan: &Lan) -> BTreeSet<(u32, String)> {
     lan.nodes.iter().filter(|node| node.2).map(of).collect()
 }
 
-fn rotate(lan: &mut Lan, node: usize, seed: u8, without: Option<NodeId>) {
+fn rotate(lan: &mut Lan, node: usize, seed: u8, without: &[NodeId]) {
     let (address, core, _) = &mut lan.nodes[node];
     let out = core.rotate(lan.now, [seed; 32], without).unwrap();
     assert!(out.iter().any(|output| matches!(output, Output::Secret(secret) if secret.generation() == 1)));
@@ -25,8 +25,8 @@ fn all_get_another_secret_and_nobody_goes_down() {
     lan.run(10);
     let lost: u64 = lan.nodes.iter().map(|(_, core, _)| core.lost()).sum();
     let cluster = lan.nodes[0].1.cluster;
-    rotate(&mut lan, 2, 50, None);
-    assert_eq!(lan.nodes[2].1.rotate(lan.now, [51; 32], None).unwrap_err(), NoRotation::UnderWay);
+    rotate(&mut lan, 2, 50, &[]);
+    assert_eq!(lan.nodes[2].1.rotate(lan.now, [51; 32], &[]).unwrap_err(), NoRotation::UnderWay);
     lan.run(4);
     let view = lan.nodes[2].1.view(None).rotation.unwrap();
     assert_eq!((view.generation, view.taken, view.of), (1, 5, 5));
@@ -50,14 +50,29 @@ fn all_get_another_secret_and_nobody_goes_down() {
 }
 
 #[test]
+fn who_was_cut_off_when_it_was_told_still_hears_of_it() {
+    let mut lan = Lan::of(&[7; 4]);
+    lan.run(10);
+    // The last node hears nothing for a while.
+    lan.apart = Some(3);
+    rotate(&mut lan, 0, 50, &[]);
+    lan.run(12);
+    assert_eq!(lan.nodes[3].1.secret.generation(), 0);
+    lan.apart = None;
+    lan.run(100);
+    assert_eq!(generations(&lan).len(), 1);
+    assert_eq!((0..4).map(|node| lan.members(node)).collect::<Vec<_>>(), [4; 4]);
+}
+
+#[test]
 fn one_that_is_left_out_stays_out() {
     let mut lan = Lan::of(&[7; 4]);
     lan.run(10);
     let out = lan.nodes[3].1.me();
-    assert_eq!(lan.nodes[3].1.rotate(lan.now, [1; 32], Some(out)).unwrap_err(), NoRotation::Oneself);
+    assert_eq!(lan.nodes[3].1.rotate(lan.now, [1; 32], &[out]).unwrap_err(), NoRotation::Oneself);
     let nobody = NodeId::from([9; 8]);
-    assert_eq!(lan.nodes[0].1.rotate(lan.now, [1; 32], Some(nobody)).unwrap_err(), NoRotation::NoSuchNode);
-    rotate(&mut lan, 0, 50, Some(out));
+    assert_eq!(lan.nodes[0].1.rotate(lan.now, [1; 32], &[nobody]).unwrap_err(), NoRotation::NoSuchNode);
+    rotate(&mut lan, 0, 50, &[out]);
     lan.run(3);
     // At once, also while the old secret is still opened.
     assert_eq!((0..3).map(|node| lan.members(node)).collect::<Vec<_>>(), [3; 3]);
@@ -70,13 +85,27 @@ fn one_that_is_left_out_stays_out() {
 }
 
 #[test]
+fn nobody_waits_in_hiding_for_a_new_secret() {
+    let mut lan = Lan::of(&[7; 4]);
+    // The last one has the secret, is a peer of all, and answers nothing: it is no member that anybody sees.
+    lan.nodes[3].2 = false;
+    lan.run(10);
+    lan.nodes[3].2 = true;
+    lan.run(1);
+    rotate(&mut lan, 0, 50, &[]);
+    lan.run(100);
+    assert_eq!(lan.nodes[3].1.secret.generation(), 0);
+    assert_eq!((0..3).map(|node| lan.members(node)).collect::<Vec<_>>(), [3; 3]);
+}
+
+#[test]
 fn of_two_that_are_made_at_one_time_all_take_the_same() {
     let mut lan = Lan::of(&[7; 5]);
     lan.run(10);
-    rotate(&mut lan, 0, 50, None);
+    rotate(&mut lan, 0, 50, &[]);
     // What the second has heard meanwhile does not count here: it begins in the same moment.
     lan.nodes[4].1.rotation = super::super::rotation::Rotation::Still;
-    rotate(&mut lan, 4, 51, None);
+    rotate(&mut lan, 4, 51, &[]);
     lan.run(100);
     assert_eq!(generations(&lan).len(), 1);
     assert_eq!((0..5).map(|node| lan.members(node)).collect::<Vec<_>>(), [5; 5]);
@@ -89,7 +118,7 @@ fn the_word_of_somebody_on_the_lan_is_not_taken() {
     let secret = ClusterSecret::from_bytes([7; 32]);
     // He has the secret, as whoever has found a stick, and plays node 2.
     let sealer = Sealer::new(&secret);
-    let message = Message::Rotation { secret: secret.successor([66; 32]), without: None };
+    let message = Message::Rotation { secret: secret.successor([66; 32]), without: Vec::new() };
     let envelope = Envelope { from: lan.nodes[1].1.me(), sequence: u64::MAX / 2, message };
     let datagram = sealer.seal([1; 24], &postcard::to_allocvec(&envelope).unwrap());
     let now = lan.now;
