@@ -14,13 +14,19 @@
 
 mod agent;
 mod door;
-mod hand_over;
 mod helper;
 
+use anyhow::{Context, Result};
+use brant_types::boot::BootFacts;
 use std::process::ExitCode;
 
 /// What the agent starts this program with for the other half.
 const HELPER: &str = "helper";
+
+/// What `init` has handed over, and the cluster that this node was admitted to since.
+fn facts() -> Result<BootFacts> {
+    BootFacts::read(|path| std::fs::read_to_string(path)).context("looking what init has handed over")
+}
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_target(false).init();

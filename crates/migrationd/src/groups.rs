@@ -43,7 +43,7 @@ const KEPT_BACK: u64 = 8;
 const WEIGHT: &str = "50";
 /// How many tasks one guest, with all that it starts, may have on a node with enough memory for so many.
 const MOST_TASKS: u64 = 4096;
-/// What a task takes of a node's memory at least, KiB.
+/// For how much of guests' memory one task is allowed, KiB: more than an empty one takes, so that they do not fill it.
 const TASK: u64 = 512;
 
 /// What guests may have of this node.

@@ -31,6 +31,7 @@ pub mod node;
 pub mod outbox;
 pub mod outlet;
 pub mod registry;
+mod secrets;
 pub mod streams;
 mod system;
 pub mod users;

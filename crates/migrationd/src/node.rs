@@ -1,15 +1,15 @@
 //! What the daemon knows of its own node and of the others.
 
+use crate::secrets::Secrets;
 use anyhow::{Context, Result, anyhow};
 use brant_types::agent::{AGENT_SOCKET, AgentRequest, ClusterView, NodeState, NodeView};
-use brant_types::boot::{ADMITTED, BOOT_FACTS, BootFacts, upper_folder};
+use brant_types::boot::{BootFacts, upper_folder};
 use brant_types::node::NodeId;
-use brant_types::secret::ClusterSecret;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// This node, and the newest view of the cluster.
 #[derive(Debug, Clone)]
@@ -17,54 +17,15 @@ pub struct Node {
     /// What `init` handed over.
     pub boot: Arc<BootFacts>,
     view: Arc<Mutex<ClusterView>>,
-    /// The secret that was read last, and the one before, until when.
-    secrets: Arc<Mutex<Secrets>>,
+    /// The cluster's secret.
+    pub(crate) secrets: Secrets,
 }
 
-/// How long a secret that was replaced still lets others in: as long as node-agent lets it.
-const CLOSING: Duration = Duration::from_secs(60);
-
-#[derive(Debug, Default)]
-struct Secrets {
-    present: Option<ClusterSecret>,
-    before: Option<(ClusterSecret, Instant)>,
-}
-
-/// What `init` has handed over, and the cluster that this node was admitted to since.
 fn hand_over() -> Result<BootFacts> {
-    let text = std::fs::read_to_string(BOOT_FACTS)
-        .with_context(|| format!("reading `{BOOT_FACTS}`, which init writes"))?;
-    let admitted = std::fs::read_to_string(ADMITTED).ok();
-    // The parser's message could quote the secret.
-    BootFacts::understand(&text, admitted.as_deref())
-        .map_err(|_| anyhow!("`{BOOT_FACTS}` or `{ADMITTED}` is damaged"))
+    BootFacts::read(|path| std::fs::read_to_string(path)).context("looking what init has handed over")
 }
 
 impl Node {
-    /// The cluster's secret as it is now: it may have been changed since.
-    ///
-    /// # Errors
-    /// There is none, or what holds it cannot be read.
-    pub fn secret(&self) -> Result<ClusterSecret> {
-        let secret = hand_over()?.secret.context("this node has no cluster secret")?;
-        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
-        if secrets.present.as_ref() != Some(&secret) {
-            secrets.before = secrets.present.replace(secret.clone()).map(|before| (before, Instant::now()));
-        }
-        Ok(secret)
-    }
-
-    /// The secret, and for a minute the one before.
-    ///
-    /// # Errors
-    /// As for [`Node::secret`].
-    pub fn secrets(&self) -> Result<Vec<ClusterSecret>> {
-        let present = self.secret()?;
-        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = secrets.before.as_ref().filter(|(_, since)| since.elapsed() < CLOSING);
-        Ok(before.map(|(before, _)| before.clone()).into_iter().chain([present]).rev().collect())
-    }
-
     /// Waits for node-agent, then follows it on a thread of its own.
     ///
     /// # Errors
@@ -80,10 +41,10 @@ impl Node {
         };
         // Now, for a node that had to be admitted had no secret before.
         let boot = hand_over()?;
-        let node = Self { boot: Arc::new(boot), view: Arc::new(Mutex::new(first)), secrets: Arc::default() };
-        // Known from the first, so that a change is noticed.
-        let _none_yet = node.secret();
-        let (shared, looks) = (Arc::clone(&node.view), node.clone());
+        let secrets = Secrets::default();
+        secrets.look(&boot);
+        let node = Self { boot: Arc::new(boot), view: Arc::new(Mutex::new(first)), secrets };
+        let (shared, secrets) = (Arc::clone(&node.view), node.secrets.clone());
         std::thread::Builder::new()
             .name("views".to_owned())
             .spawn(move || {
@@ -91,8 +52,11 @@ impl Node {
                     match views.next() {
                         Ok(view) => {
                             *shared.lock().unwrap_or_else(PoisonError::into_inner) = view;
-                            // A view comes each second: so soon a changed secret is noticed, and the time of the one before runs.
-                            let _none = looks.secret();
+                            // A view comes each second: so soon a changed secret is noticed.
+                            match hand_over() {
+                                Ok(facts) => secrets.look(&facts),
+                                Err(error) => tracing::warn!("{error:#}"),
+                            }
                         }
                         Err(error) => {
                             tracing::warn!("following node-agent: {error:#}");

@@ -3,6 +3,7 @@
 use crate::node::ClusterId;
 use crate::secret::ClusterSecret;
 use serde::{Deserialize, Serialize};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Where the hand-over file lives (mode 0600, root).
@@ -62,13 +63,45 @@ pub struct Admitted {
 /// Where that is; on a stick that keeps what is written it outlives the boot.
 pub const ADMITTED: &str = "/run/brant/rw/admitted.toml";
 
+/// What a node was handed over cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NoFacts {
+    /// A file cannot be read.
+    #[error("reading `{path}`")]
+    Unreadable {
+        /// Which.
+        path: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is not what it should be. The parser's own message could quote the secret.
+    #[error("`{BOOT_FACTS}` or `{ADMITTED}` is damaged")]
+    Damaged,
+}
+
 impl BootFacts {
+    /// Has both files read, which only root can, and understands them.
+    ///
+    /// # Errors
+    /// [`NoFacts`].
+    pub fn read(file: impl Fn(&str) -> io::Result<String>) -> Result<Self, NoFacts> {
+        let unreadable = |path, source| NoFacts::Unreadable { path, source };
+        let handed_over = file(BOOT_FACTS).map_err(|error| unreadable(BOOT_FACTS, error))?;
+        let admitted = match file(ADMITTED) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(unreadable(ADMITTED, error)),
+        };
+        Self::understand(&handed_over, admitted.as_deref()).map_err(|_| NoFacts::Damaged)
+    }
+
     /// Understands the hand-over; the cluster that this node was admitted to since is its own, unless the image has one, and
     /// a newer secret of the image's cluster counts.
     ///
     /// # Errors
     /// What the parser said; its message may quote the text, which may hold the secret.
-    pub fn understand(handed_over: &str, admitted: Option<&str>) -> Result<Self, toml::de::Error> {
+    fn understand(handed_over: &str, admitted: Option<&str>) -> Result<Self, toml::de::Error> {
         let mut facts: Self = toml::from_str(handed_over)?;
         let Some(admitted) = admitted else { return Ok(facts) };
         let Admitted { cluster, secret } = toml::from_str(admitted)?;

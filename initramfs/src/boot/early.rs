@@ -16,7 +16,7 @@ const MOUNTS: [(&str, &str, MountFlags, &CStr); 4] = [
 const QUIET: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
 /// Links that come up later use their IPv6 addresses while the kernel still asks whether anybody else has them (RFC 4429): they are
-/// drawn from hardware addresses, and the wait is half of what joining takes.
+/// drawn from hardware addresses, which nobody else should have.
 const OPTIMISTIC: [&str; 2] =
     ["/proc/sys/net/ipv6/conf/default/optimistic_dad", "/proc/sys/net/ipv6/conf/default/use_optimistic"];
 

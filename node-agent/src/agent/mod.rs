@@ -13,7 +13,6 @@ mod socket;
 mod wish;
 
 use crate::door::{Edit, Event, Request};
-use crate::hand_over;
 use admitting::Admitting;
 use anyhow::{Context, Result};
 use applicant::Opened;
@@ -39,7 +38,7 @@ pub(crate) fn run() -> Result<()> {
     if let Err(errno) = rustix::process::nice(-10) {
         tracing::warn!(%errno, "going before the node's other processes");
     }
-    let boot = hand_over::read()?;
+    let boot = crate::facts()?;
     let (helper, me) = Helper::start()?;
     let (udp, listener) = (links::open()?, socket::listen()?);
     let console = Console::open();

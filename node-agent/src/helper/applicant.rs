@@ -2,7 +2,6 @@
 
 use super::identity::{self, Identity};
 use crate::door::{self, Event, Request};
-use crate::hand_over;
 use anyhow::{Context, Result};
 use brant_types::boot::{ADMITTED, Admitted};
 use brant_types::settings::Settings;
@@ -13,7 +12,7 @@ use std::path::Path;
 pub(super) fn serve(agent: UnixStream, key: &Identity) -> Result<()> {
     let (public, incarnation) = (key.public, key.incarnation);
     super::tell(&agent, &Event::Hello { public, incarnation, settings: Settings::default() })?;
-    super::tell(&agent, &Event::Seeds(hand_over::read()?.seeds))?;
+    super::tell(&agent, &Event::Seeds(crate::facts()?.seeds))?;
     let mut read = Vec::new();
     while super::hear(&agent, &mut read)? {
         while let Some(request) = door::take(&mut read)? {

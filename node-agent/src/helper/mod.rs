@@ -13,7 +13,6 @@ mod shared_file;
 mod ssh;
 
 use crate::door::{self, Event, Request};
-use crate::hand_over;
 use anyhow::{Context, Result};
 use brant_sys::signal::{SIGTERM, SignalQueue};
 use brant_types::boot::Admitted;
@@ -42,7 +41,7 @@ pub(crate) fn run() -> Result<()> {
     let _unheard = SignalQueue::new(&[SIGTERM]).context("putting SIGTERM off")?;
     let agent = std::io::stdin().as_fd().try_clone_to_owned().context("taking the agent's socket")?;
     let agent = UnixStream::from(agent);
-    let boot = hand_over::read()?;
+    let boot = crate::facts()?;
     let key = Identity::obtain()?;
     let Some(secret) = boot.secret.clone() else {
         return applicant::serve(agent, &key);

@@ -1,6 +1,5 @@
 //! Where to look for the cluster besides, as `init` says: a lease that comes later may tell of more.
 
-use crate::hand_over;
 use brant_types::boot::BOOT_FACTS;
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -19,7 +18,7 @@ impl Seeds {
             return None;
         }
         self.seen = Some(written);
-        match hand_over::read() {
+        match crate::facts() {
             Ok(boot) => Some(boot.seeds),
             Err(error) => {
                 tracing::warn!("{error:#}");

@@ -1,9 +1,9 @@
 //! `brant secret rotate`, `brant secret show`, and `brant forget`.
 
 use crate::ask;
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use brant_types::agent::{AgentAnswer, AgentRequest, RotationView};
-use brant_types::boot::{ADMITTED, BOOT_FACTS, BootFacts};
+use brant_types::boot::BootFacts;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -75,11 +75,8 @@ fn rotate(without: &[String]) -> Result<ExitCode> {
 }
 
 fn show() -> Result<ExitCode> {
-    let text = std::fs::read_to_string(BOOT_FACTS)
-        .with_context(|| format!("reading `{BOOT_FACTS}`, which only root can"))?;
-    let admitted = std::fs::read_to_string(ADMITTED).ok();
-    let facts = BootFacts::understand(&text, admitted.as_deref())
-        .map_err(|_| anyhow!("`{BOOT_FACTS}` or `{ADMITTED}` is damaged"))?;
+    let facts = BootFacts::read(|path| std::fs::read_to_string(path))
+        .context("looking for the secret, as only root can")?;
     let secret = facts.secret.context("this node has no cluster secret")?;
     writeln!(std::io::stdout(), "{}", secret.reveal()).context("printing")?;
     Ok(ExitCode::SUCCESS)

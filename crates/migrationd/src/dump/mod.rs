@@ -153,7 +153,7 @@ impl Image {
 
 /// Connects to the node that a process goes to, for its image; gives that node as well.
 pub(crate) fn connect(node: &Node, to: NodeId, stay: SessionId) -> Result<(TcpStream, NodeView)> {
-    let secret = node.secret()?;
+    let secret = node.secrets.present()?;
     let to = node.by_id(to).context("finding the node that it goes to")?;
     let link = link::connect(to.overlay, &secret, Opening::Image(stay), link::OPENING);
     Ok((link.context("connecting to the node that it goes to")?, to))

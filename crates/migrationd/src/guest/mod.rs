@@ -89,7 +89,7 @@ pub fn serve(daemon: &Daemon, listener: &TcpListener) {
 }
 
 fn host(daemon: &Daemon, stream: TcpStream) -> Result<()> {
-    match link::accept(stream, &daemon.node.secrets()?)? {
+    match link::accept(stream, &daemon.node.secrets.all())? {
         (link, Opening::Stay(session)) => hear_home(daemon, session, link),
         (link, Opening::Image(session)) => take_image(daemon, session, link),
     }

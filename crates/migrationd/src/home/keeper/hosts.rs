@@ -129,7 +129,7 @@ impl Hosts {
 fn dial(node: &Node, to: NodeId, session: SessionId, inbox: Sender<Event>) {
     let node = node.clone();
     let call = move || -> Result<TcpStream> {
-        let secret = node.secret()?;
+        let secret = node.secrets.present()?;
         let to = node.by_id(to).context("the node is not known here")?;
         link::connect(to.overlay, &secret, Opening::Stay(session), DIALLING)
     };
