@@ -13,3 +13,4 @@ pub mod processor;
 pub mod secret;
 pub mod settings;
 pub mod site;
+pub mod visitors;

@@ -3,11 +3,10 @@
 use super::wish::{What, Wish, refused};
 use anyhow::{Context, Result};
 use brant_types::agent::{AGENT_SOCKET, AgentAnswer, AgentRequest, ClusterView};
+use brant_types::visitors::Visitors;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -28,56 +27,22 @@ pub(super) fn listen() -> Result<net::UnixListener> {
     Ok(listener)
 }
 
-/// How many of one user may ask at a time; root is not counted. Each costs the agent work, and a descriptor.
-const MOST_OF_ONE: usize = 32;
-
-/// How many of each user are being answered.
-#[derive(Debug, Clone, Default)]
-struct Inside(Arc<Mutex<BTreeMap<u32, usize>>>);
-
-/// One of them, until this is dropped.
-struct Guest {
-    inside: Inside,
-    uid: u32,
-}
-
-impl Inside {
-    fn admit(&self, uid: u32) -> Option<Guest> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = all.entry(uid).or_insert(0);
-        if uid != 0 && *count >= MOST_OF_ONE {
-            return None;
-        }
-        *count += 1;
-        Some(Guest { inside: self.clone(), uid })
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        let mut all = self.inside.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = all.get_mut(&self.uid) {
-            *count -= 1;
-        }
-    }
-}
-
 /// Answers whoever connects.
 pub(super) async fn serve(
     listener: UnixListener,
     views: watch::Receiver<ClusterView>,
     wishes: mpsc::Sender<Wish>,
 ) {
-    let inside = Inside::default();
+    let visitors = Visitors::default();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let Some(guest) = stream.peer_cred().ok().and_then(|who| inside.admit(who.uid())) else {
+                let Some(visitor) = stream.peer_cred().ok().and_then(|who| visitors.admit(who.uid())) else {
                     continue;
                 };
                 let (views, wishes) = (views.clone(), wishes.clone());
                 tokio::spawn(async move {
-                    let _until_the_end = guest;
+                    let _until_the_end = visitor;
                     if let Err(error) = answer(stream, views, wishes).await {
                         tracing::debug!("a client of the socket went away: {error:#}");
                     }
@@ -165,19 +130,4 @@ async fn send(write: &mut OwnedWriteHalf, answer: &impl Serialize) -> Result<()>
     text.push(b'\n');
     let sent = tokio::time::timeout(Duration::from_secs(5), write.write_all(&text)).await;
     sent.context("sending an answer")?.context("sending an answer")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_user_has_so_many_at_a_time_and_others_have_theirs() {
-        let inside = Inside::default();
-        let mine: Vec<_> = (0..MOST_OF_ONE).map(|_| inside.admit(1000).unwrap()).collect();
-        assert!(inside.admit(1000).is_none());
-        assert!(inside.admit(1001).is_some() && inside.admit(0).is_some());
-        drop(mine);
-        assert!(inside.admit(1000).is_some());
-    }
 }
