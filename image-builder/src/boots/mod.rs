@@ -121,20 +121,16 @@ fn images(iso: &Path) -> Result<Images> {
 
 fn start(args: &BootsArgs, workspace: &Workspace, iso: &Path, way: &Way) -> Result<String> {
     let prepared = mishap::prepare(way.twist, iso, &workspace.cache())?;
+    let memory = way.memory.unwrap_or(if way.network.is_some() { MEMORY_FOR_ALL } else { MEMORY });
     let machines = MachineArgs {
-        iso: Some(prepared.image().to_owned()),
-        nodes: 1,
         firmware: way.firmware,
         boot: way.boot,
-        memory: way.memory.unwrap_or(if way.network.is_some() { MEMORY_FOR_ALL } else { MEMORY }),
-        cpus: 1,
-        cpu_models: Vec::new(),
         extras: Extras {
             spare_network: way.twist == Twist::SpareNetwork,
             second_stick: prepared.second().map(Path::to_owned),
             writable: matches!(way.twist, Twist::Kept | Twist::KeptEncrypted),
         },
-        ovmf_dir: None,
+        ..MachineArgs::plain(Some(prepared.image().to_owned()), 1, memory)
     };
     let plan = create::plan(&CreateArgs { name: args.name.clone(), machines, dhcp: false, timeout: None })?;
     let lan = |kind| Lan::begin(kind, plan.segment, iso, &workspace.cache());
@@ -186,8 +182,7 @@ fn joined(nascent: &Nascent, plan: &Plan) -> Result<(Node, Patience)> {
     let answered = nascent.wait(plan, create::patience(plan))?;
     let (name, took) = *answered.first().context("hearing from the machine")?;
     let patience = Patience::measured(took);
-    let folder = nascent.cluster().node_folder(name);
-    let node = Node { name, folder, patience: patience.short_command() };
+    let node = Node::of(nascent.cluster(), name, patience);
     patience.wait(JOINING, || {
         let alive =
             node.nodes()?.nodes.into_iter().filter(|member| member.me && member.state == NodeState::Alive);

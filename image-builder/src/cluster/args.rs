@@ -80,6 +80,23 @@ pub(crate) struct MachineArgs {
     pub ovmf_dir: Option<PathBuf>,
 }
 
+impl MachineArgs {
+    /// So many ordinary machines, for a test: the old BIOS, a CD, one processor, memory in MiB.
+    pub(crate) fn plain(iso: Option<PathBuf>, nodes: u8, memory: u32) -> Self {
+        Self {
+            iso,
+            nodes,
+            firmware: FirmwareKind::Bios,
+            boot: BootMedium::Cdrom,
+            memory,
+            cpus: 1,
+            cpu_models: Vec::new(),
+            extras: Extras::default(),
+            ovmf_dir: None,
+        }
+    }
+}
+
 /// Arguments of `list`.
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {

@@ -18,9 +18,7 @@ const JOINING: Duration = Duration::from_secs(15);
 /// Ctrl-C.
 pub(crate) fn wait(nascent: &Nascent, plan: &Plan, booted: Duration) -> Result<()> {
     let patience = Patience::measured(booted);
-    let node =
-        |name| Node { name, folder: nascent.cluster().node_folder(name), patience: patience.short_command() };
-    let nodes: Vec<Node> = plan.nodes.iter().map(|planned| node(planned.name)).collect();
+    let nodes = Node::all(nascent.cluster(), plan, patience);
     let progress = Progress::new();
     let stage = progress.stage("waiting for the nodes to find each other");
     match lists(&nodes, patience) {

@@ -1,6 +1,8 @@
 //! A node as the smoke test sees it: commands in it, and what Brant says there.
 
 use crate::cluster::args::NodeName;
+use crate::cluster::patience::Patience;
+use crate::cluster::state::{Cluster, Plan};
 use anyhow::{Context, Result, bail};
 use brant_qemu::exec::{self, Output};
 use brant_qemu::qmp::Qmp;
@@ -28,6 +30,21 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// A node of this cluster.
+    pub(crate) fn of(cluster: &Cluster, name: NodeName, patience: Patience) -> Self {
+        Self { name, folder: cluster.node_folder(name), patience: patience.short_command() }
+    }
+
+    /// All nodes of this cluster.
+    pub(crate) fn all(cluster: &Cluster, plan: &Plan, patience: Patience) -> Vec<Self> {
+        plan.nodes.iter().map(|planned| Self::of(cluster, planned.name, patience)).collect()
+    }
+
+    /// What it calls itself.
+    pub(crate) fn host_name(&self) -> Result<String> {
+        Ok(self.shell(ROOT, "hostname")?.trim().to_owned())
+    }
+
     /// Whether its machine has power.
     pub(crate) fn is_on(&self) -> bool {
         Qmp::connect(&self.folder).is_ok()

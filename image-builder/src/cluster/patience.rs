@@ -1,6 +1,7 @@
 //! Waiting for conditions, not for clocks: each wait has a deadline, and deadlines grow with how slow this host has
 //! shown itself to be.
 
+use crate::cluster::args::NodeName;
 use crate::interrupt;
 use anyhow::{Context, Result};
 use std::thread::sleep;
@@ -20,6 +21,11 @@ impl Patience {
     /// Measured by how long the nodes took to answer.
     pub(crate) fn measured(boot: Duration) -> Self {
         Self((boot.as_secs_f64() / USUAL_BOOT.as_secs_f64()).max(1.0))
+    }
+
+    /// The same, of each node's own time.
+    pub(crate) fn of_slowest(answered: &[(NodeName, Duration)]) -> Self {
+        Self::measured(answered.iter().map(|(_, took)| *took).max().unwrap_or_default())
     }
 
     /// How long a short command may take in a node.

@@ -65,9 +65,7 @@ impl Stage {
 
     /// Its nodes.
     pub(crate) fn nodes(&self) -> Vec<Node> {
-        let patience = self.patience().short_command();
-        let node = |name| Node { name, folder: self.cluster.node_folder(name), patience };
-        self.plan.nodes.iter().map(|planned| node(planned.name)).collect()
+        Node::all(&self.cluster, &self.plan, self.patience())
     }
 
     /// Ends the cluster, or leaves it to be looked at.

@@ -1,14 +1,13 @@
 //! `brant-image meet`: nodes that find each other, on networks as they are: with and without DHCP, behind a switch that drops
 //! all multicast, and from a network that only an address leads to.
 
-use crate::cluster::args::{BootMedium, ClusterName, CreateArgs, FirmwareKind, MachineArgs};
+use crate::cluster::args::{BootMedium, ClusterName, CreateArgs, MachineArgs};
 use crate::cluster::create::{self, Nascent};
 use crate::cluster::node::{Node, ROOT};
 use crate::cluster::patience::Patience;
 use crate::cluster::state::Plan;
 use crate::progress::Progress;
 use anyhow::{Context, Result, bail, ensure};
-use brant_qemu::machine::Extras;
 use brant_qemu::segment::Segment;
 use brant_qemu::switch::{Passes, Switch};
 use brant_types::agent::{ClusterView, NodeState};
@@ -98,8 +97,8 @@ fn meet(args: &MeetArgs, network: Network) -> Result<(Duration, Duration)> {
     let nascent = Nascent::start(&plan)?;
     let answers = nascent.wait(&plan, create::patience(&plan))?;
     let answered = since.elapsed();
-    let patience = Patience::measured(answers.iter().map(|(_, took)| *took).max().unwrap_or_default());
-    let nodes = nodes(&nascent, &plan, patience);
+    let patience = Patience::of_slowest(&answers);
+    let nodes = Node::all(nascent.cluster(), &plan, patience);
     let stage = Progress::new().stage("waiting until all agree");
     let mut since = Instant::now();
     if network == Network::Far {
@@ -132,25 +131,10 @@ fn join(far: &Node, nodes: &[Node], patience: Patience) -> Result<()> {
 }
 
 fn plan(args: &MeetArgs, network: Network) -> Result<Plan> {
-    let machines = MachineArgs {
-        iso: args.iso.clone(),
-        nodes: args.nodes,
-        firmware: FirmwareKind::Bios,
-        boot: BootMedium::Usb,
-        memory: 512,
-        cpus: 1,
-        cpu_models: Vec::new(),
-        extras: Extras::default(),
-        ovmf_dir: None,
-    };
+    let machines =
+        MachineArgs { boot: BootMedium::Usb, ..MachineArgs::plain(args.iso.clone(), args.nodes, 512) };
     let dhcp = network == Network::Dhcp;
     create::plan(&CreateArgs { name: args.name.clone(), machines, dhcp, timeout: None })
-}
-
-fn nodes(nascent: &Nascent, plan: &Plan, patience: Patience) -> Vec<Node> {
-    let node =
-        |name| Node { name, folder: nascent.cluster().node_folder(name), patience: patience.short_command() };
-    plan.nodes.iter().map(|planned| node(planned.name)).collect()
 }
 
 /// Every node lists all as alive, and the configurations are the same bytes.

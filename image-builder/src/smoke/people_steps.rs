@@ -15,7 +15,7 @@ const APART: f64 = 0.1;
 /// Writes on the last node, and reads it on the first as the same user, who is told no more than there.
 pub(crate) fn files_of_others(run: &mut Run) -> Result<String> {
     let (home, last) = (run.home(), run.nodes.last().context("finding the last node")?);
-    let (own, other) = (name(home)?, name(last)?);
+    let (own, other) = (home.host_name()?, last.host_name()?);
     last.shell(USER, "echo from-afar > ~/note")?;
     run.patience.wait(FOLLOWING, || {
         for place in [&own, &other] {
@@ -47,7 +47,7 @@ pub(crate) fn clocks_agree(run: &mut Run) -> Result<String> {
     })?;
     let mut followers = Vec::new();
     for node in &run.nodes {
-        if name(node)? != reference.name {
+        if node.host_name()? != reference.name {
             followers.push(node);
         }
     }
@@ -93,7 +93,7 @@ pub(crate) fn ssh_works(run: &mut Run) -> Result<String> {
     if run.home().shell(ROOT, "test -x /usr/sbin/sshd && echo yes || echo no")?.trim() == "no" {
         return Ok("not tried: this image has no ssh server".to_owned());
     }
-    let names = run.nodes.iter().map(name).collect::<Result<Vec<_>>>()?;
+    let names = run.nodes.iter().map(Node::host_name).collect::<Result<Vec<_>>>()?;
     for (at, node) in run.nodes.iter().enumerate() {
         let to = &names[(at + 1) % names.len()];
         for host in [to.clone(), format!("{to}.brant")] {
@@ -121,8 +121,4 @@ pub(crate) fn ssh_works(run: &mut Run) -> Result<String> {
         bail!("a person's key of the cluster opens a node from outside of it");
     }
     Ok(format!("{} nodes, by both names", names.len()))
-}
-
-fn name(node: &Node) -> Result<String> {
-    Ok(node.shell(ROOT, "hostname")?.trim().to_owned())
 }

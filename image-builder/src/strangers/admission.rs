@@ -8,7 +8,7 @@ use brant_types::agent::ClusterView;
 /// What the stranger says of itself; its members say who it is.
 pub(super) fn asks(run: &Run) -> Result<String> {
     run.patience.wait(AGREEING, || run.lists(&run.both(), run.members.len()))?;
-    let name = Run::name(&run.stranger)?;
+    let name = run.stranger.host_name()?;
     run.patience.wait(AGREEING, || {
         for member in &run.members {
             let view: ClusterView = member.nodes()?;
@@ -25,7 +25,7 @@ pub(super) fn asks(run: &Run) -> Result<String> {
 
 /// A code that it does not show, and somebody who may not admit.
 pub(super) fn wrong_code(run: &Run) -> Result<String> {
-    let name = Run::name(&run.stranger)?;
+    let name = run.stranger.host_name()?;
     let member = run.members.first().context("finding a member")?;
     let not_root = admit(member, USER, &name, "1234-5678")?;
     ensure!(not_root.contains("only root"), "an ordinary user is told: {}", not_root.trim());
@@ -56,7 +56,7 @@ pub(super) fn wrong_code(run: &Run) -> Result<String> {
 
 /// The code that it shows now.
 pub(super) fn right_code(run: &Run) -> Result<String> {
-    let name = Run::name(&run.stranger)?;
+    let name = run.stranger.host_name()?;
     let member = run.members.first().context("finding a member")?;
     let said = admit(member, ROOT, &name, &code(&run.stranger)?)?;
     ensure!(said.contains("has been admitted"), "the right code is: {}", said.trim());

@@ -32,7 +32,7 @@ pub(super) fn secret_is_changed(run: &Run) -> Result<String> {
 /// Leaves the stranger, which has become a member, out again.
 pub(super) fn is_left_out(run: &Run) -> Result<String> {
     let (home, other) = (&run.members[0], &run.members[1]);
-    let (left_out, target) = (Run::name(&run.stranger)?, Run::name(other)?);
+    let (left_out, target) = (run.stranger.host_name()?, other.host_name()?);
     let pid: u32 = home.shell(USER, COUNTS)?.trim().parse().context("starting a process that counts")?;
     let away = format!("brant why {pid} --json | grep -q '\"away\"' || brant migrate {pid} {target}");
     run.patience.wait(2 * AGREEING, || home.shell_within(USER, &away, b"", run.patience.of(2 * AGREEING)))?;

@@ -7,7 +7,7 @@ mod leaving;
 use crate::build::programs;
 use crate::cluster::args::{ClusterName, CreateArgs, MachineArgs};
 use crate::cluster::create::{self, Nascent};
-use crate::cluster::node::{Node, ROOT};
+use crate::cluster::node::Node;
 use crate::cluster::patience::Patience;
 use crate::progress::Progress;
 use crate::site;
@@ -72,17 +72,7 @@ pub(crate) fn run(args: &StrangersArgs) -> Result<()> {
     let stage = progress.stage("compiling what a stranger can do");
     let tool = programs::compile(&workspace, &["stranger"], &stage)?.join("stranger");
     stage.done("");
-    let machines = MachineArgs {
-        iso: args.iso.clone(),
-        nodes: 3,
-        firmware: crate::cluster::args::FirmwareKind::Bios,
-        boot: crate::cluster::args::BootMedium::Cdrom,
-        memory: 1024,
-        cpus: 1,
-        cpu_models: Vec::new(),
-        extras: brant_qemu::machine::Extras::default(),
-        ovmf_dir: None,
-    };
+    let machines = MachineArgs::plain(args.iso.clone(), 3, 1024);
     let mut plan =
         create::plan(&CreateArgs { name: args.name.clone(), machines, dhcp: false, timeout: None })?;
     let bare = workspace.cache().join(format!("{}-without-secret.iso", args.name));
@@ -90,12 +80,13 @@ pub(crate) fn run(args: &StrangersArgs) -> Result<()> {
     if let Some(last) = plan.nodes.last_mut() {
         last.image = Some(bare.clone());
     }
-    let nascent = Nascent::start(&plan)?;
+    let nascent = Nascent::start(&plan);
+    // The machine has it open, or there is none.
+    let _of_no_use_any_more = std::fs::remove_file(bare);
+    let nascent = nascent?;
     let answered = nascent.wait(&plan, create::patience(&plan))?;
-    let patience = Patience::measured(answered.iter().map(|(_, took)| *took).max().unwrap_or_default());
-    let node =
-        |name| Node { name, folder: nascent.cluster().node_folder(name), patience: patience.short_command() };
-    let mut members: Vec<Node> = plan.nodes.iter().map(|planned| node(planned.name)).collect();
+    let patience = Patience::of_slowest(&answered);
+    let mut members = Node::all(nascent.cluster(), &plan, patience);
     let stranger = members.pop().context("finding the machine without the secret")?;
     let run = Run { members, stranger, patience, tool, flood_seconds: args.flood_seconds };
     for (number, (what, step)) in STEPS.iter().enumerate() {
@@ -112,7 +103,6 @@ pub(crate) fn run(args: &StrangersArgs) -> Result<()> {
             }
         }
     }
-    let _no_use_any_more = std::fs::remove_file(bare);
     Ok(())
 }
 
@@ -129,9 +119,5 @@ impl Run {
 
     fn both(&self) -> Vec<&Node> {
         self.members.iter().collect()
-    }
-
-    fn name(node: &Node) -> Result<String> {
-        Ok(node.shell(ROOT, "hostname")?.trim().to_owned())
     }
 }
