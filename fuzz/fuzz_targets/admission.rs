@@ -3,37 +3,25 @@
 
 use brant_membership::admission::{Admissions, Applicant, Code, Wants};
 use brant_types::boot::Admitted;
-use brant_types::node::{NodeFacts, NodeId, WireGuardKey};
+use brant_types::node::NodeFacts;
 use brant_types::secret::ClusterSecret;
 use libfuzzer_sys::fuzz_target;
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::time::Duration;
 
 fuzz_target!(|bytes: &[u8]| {
-    let key = WireGuardKey([1; 32]);
-    let facts = NodeFacts {
-        id: NodeId::of(&key),
-        name: "quiet-heron".to_owned(),
-        key,
-        port: 51820,
-        cores: 2,
-        memory_kib: 1 << 20,
-        speed: 1000,
-        image_id: "image".to_owned(),
-        cpu: brant_types::processor::Features::default(),
-    };
     let now = Duration::from_secs(1);
     let from = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 4727, 0, 1);
     let secret = ClusterSecret::from_bytes([7; 32]);
     let mut member = Admissions::new(Admitted { cluster: "lab".to_owned(), secret });
-    let (mut applicant, _) = Applicant::new(facts, [2; 32], now);
+    let (mut applicant, _) = Applicant::new(NodeFacts::sample(1), [2; 32], now);
     for want in applicant.tick(now, [3; 32]) {
         if let Wants::Beacon(datagram) = want {
             member.datagram(now, from, &datagram);
         }
     }
     let code = Code::typed("1234-5678").expect("eight digits");
-    let (_, _, begin) = member.begin(now, "quiet-heron", &code, [4; 32]).expect("it asks");
+    let (_, _, begin) = member.begin(now, "node-1", &code, [4; 32]).expect("it asks");
     applicant.datagram(now, from, &begin, [5; 32]);
     // In the midst of an attempt, with and without what such a datagram begins with.
     for datagram in [bytes.to_vec(), [&b"BRNA\x01"[..], bytes].concat()] {

@@ -4,37 +4,22 @@
 use brant_membership::core::Membership;
 use brant_membership::seal::Sealer;
 use brant_membership::wire::{Envelope, Message};
-use brant_types::node::{NodeFacts, NodeId, WireGuardKey};
+use brant_types::node::NodeFacts;
 use brant_types::secret::ClusterSecret;
 use libfuzzer_sys::fuzz_target;
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::time::Duration;
 
-fn facts(key: u8) -> NodeFacts {
-    let key = WireGuardKey([key; 32]);
-    NodeFacts {
-        id: NodeId::of(&key),
-        name: "quiet-heron".to_owned(),
-        key,
-        port: 7477,
-        cores: 2,
-        memory_kib: 1 << 20,
-        speed: 1000,
-        image_id: "image".to_owned(),
-        cpu: brant_types::processor::Features::default(),
-    }
-}
-
 fuzz_target!(|bytes: &[u8]| {
     let secret = ClusterSecret::from_bytes([7; 32]);
     let sealer = Sealer::new(&secret);
     let mut now = Duration::from_secs(1);
-    let mut node = Membership::new("test", &secret, facts(1), 0, [3; 32], now);
+    let mut node = Membership::new("test", &secret, NodeFacts::sample(1), 0, [3; 32], now);
     let from = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 7477, 0, 1);
     node.datagram(now, from, bytes);
     node.datagram(now, from, &sealer.seal([9; 24], bytes));
     // A peer that is known, so that SWIM listens to it.
-    let them = facts(2);
+    let them = NodeFacts::sample(2);
     let beacon = Message::Beacon { facts: them.clone(), renewal: 0, addresses: Vec::new(), asks: false };
     // And whatever else it may say.
     let said = postcard::from_bytes::<Message>(bytes).ok();

@@ -89,29 +89,14 @@ pub(crate) fn take<T: DeserializeOwned>(read: &mut Vec<u8>) -> Result<Option<T>>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use brant_types::node::{ClusterId, NodeId};
-    use brant_types::processor::Features;
-
-    fn facts() -> NodeFacts {
-        let key = WireGuardKey([1; 32]);
-        NodeFacts {
-            id: NodeId::of(&key),
-            name: "quiet-heron".to_owned(),
-            key,
-            port: 1,
-            cores: 1,
-            memory_kib: 1,
-            speed: 1,
-            image_id: String::new(),
-            cpu: Features::default(),
-        }
-    }
+    use brant_types::node::ClusterId;
 
     #[test]
     fn messages_come_out_one_by_one_as_they_went_in() {
-        let config = ClusterConfig::of("x", ClusterId([1; 8]), &Settings::default(), [&facts()]);
+        let facts = NodeFacts::sample(1);
+        let config = ClusterConfig::of("x", ClusterId([1; 8]), &Settings::default(), [&facts]);
         let heard_at = "[fe80::1%3]:4727".parse().unwrap();
-        let sent = [Request::Config(config), Request::Peer { facts: facts(), heard_at }];
+        let sent = [Request::Config(config), Request::Peer { facts: facts.clone(), heard_at }];
         let mut read: Vec<u8> = sent.iter().flat_map(|request| line(request).unwrap()).collect();
         let rest = read.split_off(read.len() - 3);
         assert_eq!(take::<Request>(&mut read).unwrap().as_ref(), Some(&sent[0]));

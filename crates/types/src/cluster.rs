@@ -115,22 +115,11 @@ impl ClusterConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::WireGuardKey;
+
     use crate::settings::Key;
 
     fn facts(seed: u8, name: &str) -> NodeFacts {
-        let key = WireGuardKey([seed; 32]);
-        NodeFacts {
-            id: NodeId::of(&key),
-            name: name.to_owned(),
-            key,
-            port: 51820,
-            cores: 4,
-            memory_kib: 1 << 20,
-            speed: 1000,
-            image_id: "i".to_owned(),
-            cpu: Features::default(),
-        }
+        NodeFacts { name: name.to_owned(), ..NodeFacts::sample(seed) }
     }
 
     #[test]

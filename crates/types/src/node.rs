@@ -199,6 +199,25 @@ pub struct NodeFacts {
     pub cpu: Features,
 }
 
+#[cfg(any(test, feature = "testing"))]
+impl NodeFacts {
+    /// An ordinary node for tests: `node-N`, with a key made of Ns.
+    pub fn sample(n: u8) -> Self {
+        let key = WireGuardKey([n; 32]);
+        Self {
+            id: NodeId::of(&key),
+            name: format!("node-{n}"),
+            key,
+            port: 51820,
+            cores: 1,
+            memory_kib: 1 << 20,
+            speed: 1000,
+            image_id: "image".to_owned(),
+            cpu: Features::default(),
+        }
+    }
+}
+
 /// Whether a text may be a node's name: one RFC 1123 label, in lower case.
 pub fn is_node_name(text: &str) -> bool {
     (1..=63).contains(&text.len())

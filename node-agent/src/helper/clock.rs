@@ -119,28 +119,13 @@ fn sources(follows: Follows) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use brant_types::node::{NodeFacts, WireGuardKey};
-    use brant_types::processor::Features;
-    use brant_types::settings::Settings;
+    use brant_types::node::NodeFacts;
 
-    fn facts(n: u8) -> NodeFacts {
-        let key = WireGuardKey([n; 32]);
-        NodeFacts {
-            id: NodeId::of(&key),
-            name: format!("n{n}"),
-            key,
-            port: 1,
-            cores: 1,
-            memory_kib: 1,
-            speed: 1,
-            image_id: String::new(),
-            cpu: Features::default(),
-        }
-    }
+    use brant_types::settings::Settings;
 
     #[test]
     fn all_but_the_named_node_follow_it() {
-        let (a, b) = (facts(1), facts(2));
+        let (a, b) = (NodeFacts::sample(1), NodeFacts::sample(2));
         let cluster = ClusterId([1; 8]);
         let mut settings = Settings::default();
         let config = |settings: &Settings| ClusterConfig::of("x", cluster, settings, [&a, &b]);

@@ -71,34 +71,23 @@ fn map(config: &ClusterConfig, me: NodeId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use brant_types::node::{ClusterId, NodeFacts, WireGuardKey};
-    use brant_types::processor::Features;
+    use brant_types::node::{ClusterId, NodeFacts};
+
     use brant_types::settings::Settings;
     use std::collections::BTreeSet;
 
     #[test]
     fn others_come_by_the_network_and_softly() {
-        let facts = |n: u8| NodeFacts {
-            id: NodeId::of(&WireGuardKey([n; 32])),
-            name: format!("n{n}"),
-            key: WireGuardKey([n; 32]),
-            port: 1,
-            cores: 1,
-            memory_kib: 1,
-            speed: 1,
-            image_id: String::new(),
-            cpu: Features::default(),
-        };
-        let (a, b) = (facts(1), facts(2));
+        let (a, b) = (NodeFacts::sample(1), NodeFacts::sample(2));
         let config = ClusterConfig::of("x", ClusterId([1; 8]), &Settings::default(), [&a, &b]);
         let map = map(&config, a.id);
         let lines: BTreeSet<&str> = map.lines().collect();
-        assert!(lines.contains("n1 -fstype=bind :/"));
-        assert_eq!(gone("[fd00::1]:/ /cluster/n9 nfs4 rw 0 0", &config), Some("/cluster/n9"));
-        assert_eq!(gone("[fd00::1]:/ /cluster/n2 nfs4 rw 0 0", &config), None);
+        assert!(lines.contains("node-1 -fstype=bind :/"));
+        assert_eq!(gone("[fd00::1]:/ /cluster/node-9 nfs4 rw 0 0", &config), Some("/cluster/node-9"));
+        assert_eq!(gone("[fd00::1]:/ /cluster/node-2 nfs4 rw 0 0", &config), None);
         assert_eq!(gone("/etc/auto.cluster /cluster autofs rw 0 0", &config), None);
         let other = ClusterId([1; 8]).overlay_address(b.id);
-        assert!(lines.iter().any(|line| line.starts_with("n2 -fstype=brant,")
+        assert!(lines.iter().any(|line| line.starts_with("node-2 -fstype=brant,")
             && line.contains(",soft,")
             && line.ends_with(&format!(" [{other}]:/"))));
     }

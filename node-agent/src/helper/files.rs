@@ -44,24 +44,13 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use brant_types::node::{ClusterId, NodeFacts, WireGuardKey};
-    use brant_types::processor::Features;
+    use brant_types::node::{ClusterId, NodeFacts};
+
     use brant_types::settings::Settings;
 
     #[test]
     fn every_node_has_a_line_with_both_names() {
-        let key = WireGuardKey([1; 32]);
-        let facts = NodeFacts {
-            id: NodeId::of(&key),
-            name: "quiet-heron".to_owned(),
-            key,
-            port: 1,
-            cores: 1,
-            memory_kib: 1,
-            speed: 1,
-            image_id: String::new(),
-            cpu: Features::default(),
-        };
+        let facts = NodeFacts { name: "quiet-heron".to_owned(), ..NodeFacts::sample(1) };
         let config = ClusterConfig::of("x", ClusterId([1; 8]), &Settings::default(), [&facts]);
         let line = format!("{} quiet-heron quiet-heron.brant\n", config.nodes[0].overlay);
         assert!(hosts(&config, facts.id).contains(&line));

@@ -216,7 +216,7 @@ fn person(line: &str) -> Option<(&str, u32, u32)> {
 mod tests {
     use super::*;
     use brant_types::node::{NodeFacts, WireGuardKey};
-    use brant_types::processor::Features;
+
     use brant_types::settings::Settings;
     use ssh_key::{Certificate, Fingerprint, HashAlg};
 
@@ -235,17 +235,7 @@ mod tests {
     }
 
     fn config(ssh: &Ssh) -> ClusterConfig {
-        let facts = NodeFacts {
-            id: ssh.me,
-            name: "quiet-heron".to_owned(),
-            key: WireGuardKey([1; 32]),
-            port: 1,
-            cores: 1,
-            memory_kib: 1,
-            speed: 1,
-            image_id: String::new(),
-            cpu: Features::default(),
-        };
+        let facts = NodeFacts { name: "quiet-heron".to_owned(), ..NodeFacts::sample(1) };
         ClusterConfig::of("x", ssh.cluster, &Settings::default(), [&facts])
     }
 

@@ -1,28 +1,11 @@
 //! A member, an applicant, and whoever is in between.
 
 use super::*;
-use brant_types::node::WireGuardKey;
-use brant_types::processor::Features;
 use brant_types::secret::ClusterSecret;
 use std::net::SocketAddrV6;
 
 fn address(n: u16) -> SocketAddrV6 {
     SocketAddrV6::new([0xfe80, 0, 0, 0, 0, 0, 0, n].into(), 1, 0, 2)
-}
-
-fn facts(n: u8) -> NodeFacts {
-    let key = WireGuardKey([n; 32]);
-    NodeFacts {
-        id: NodeId::of(&key),
-        name: format!("node-{n}"),
-        key,
-        port: 51820,
-        cores: 1,
-        memory_kib: 1 << 20,
-        speed: 1000,
-        image_id: "image".to_owned(),
-        cpu: Features::default(),
-    }
 }
 
 fn admitted() -> Admitted {
@@ -31,7 +14,7 @@ fn admitted() -> Admitted {
 
 /// Both ends, after the member has heard the applicant ask.
 fn both() -> (Admissions, Applicant) {
-    let (mut applicant, shown) = Applicant::new(facts(1), [1; 32], Duration::ZERO);
+    let (mut applicant, shown) = Applicant::new(NodeFacts::sample(1), [1; 32], Duration::ZERO);
     assert!(matches!(&shown[..], [Wants::Show(code)] if code == applicant.code()));
     let mut member = Admissions::new(admitted());
     let asks = applicant.tick(Duration::ZERO, [0; 32]);
@@ -54,7 +37,7 @@ fn the_right_code_admits_and_tells_both() {
     let code = Code::typed(&applicant.code().to_string()).unwrap();
     let now = Duration::from_secs(1);
     let (id, to, begin) = member.begin(now, "node-1", &code, [9; 32]).unwrap();
-    assert_eq!((id, to), (facts(1).id, address(1)));
+    assert_eq!((id, to), (NodeFacts::sample(1).id, address(1)));
     assert_eq!(member.begin(now, "node-1", &code, [9; 32]).unwrap_err(), Refusal::UnderWay);
     let reply = sent(&applicant.datagram(now, address(2), &begin, [3; 32]));
     assert!(reply.len() <= begin.len(), "an answer of {} to {}", reply.len(), begin.len());
@@ -93,10 +76,10 @@ fn nobody_in_between_can_change_who_is_admitted_or_to_what() {
     let (mut member, mut applicant) = both();
     let code = applicant.code().clone();
     // Another key under the same name: the exchange is bound to the key.
-    let other = Word::Asks(NodeFacts { name: "node-1".to_owned(), ..facts(2) }).write();
+    let other = Word::Asks(NodeFacts { name: "node-1".to_owned(), ..NodeFacts::sample(2) }).write();
     member.datagram(Duration::ZERO, address(3), &other);
     assert_eq!(member.begin(Duration::ZERO, "node-1", &code, [9; 32]).unwrap_err(), Refusal::SeveralAsk);
-    let by_id = facts(1).id.to_string();
+    let by_id = NodeFacts::sample(1).id.to_string();
     let (_, _, begin) = member.begin(Duration::ZERO, &by_id, &code, [9; 32]).unwrap();
     let reply = sent(&applicant.datagram(Duration::ZERO, address(2), &begin, [3; 32]));
     let (_, sealed) = member.datagram(Duration::ZERO, address(1), &reply).send.remove(0);
@@ -107,7 +90,7 @@ fn nobody_in_between_can_change_who_is_admitted_or_to_what() {
         assert!(!wants.iter().any(|want| matches!(want, Wants::Join(_))), "byte {at}");
     }
     // An identity that is not the key's is not listed.
-    let stolen = Word::Asks(NodeFacts { id: facts(3).id, ..facts(4) }).write();
+    let stolen = Word::Asks(NodeFacts { id: NodeFacts::sample(3).id, ..NodeFacts::sample(4) }).write();
     member.datagram(Duration::ZERO, address(3), &stolen);
     assert_eq!(member.applicants().count(), 2);
 }
@@ -127,7 +110,7 @@ fn what_is_lost_is_said_again_and_what_takes_too_long_ends() {
 fn a_flood_is_bounded_and_nonsense_is_nothing() {
     let mut member = Admissions::new(admitted());
     for n in 0..200 {
-        member.datagram(Duration::ZERO, address(1), &Word::Asks(facts(n)).write());
+        member.datagram(Duration::ZERO, address(1), &Word::Asks(NodeFacts::sample(n)).write());
     }
     assert_eq!(member.applicants().count(), 16);
     for nonsense in [&b"BRNA"[..], b"BRNA\x01", b"BRNA\x01\xff\xff\xff", b"BRNA\x02\0"] {

@@ -4,7 +4,6 @@ mod rotation;
 
 use super::*;
 use brant_types::agent::NodeState;
-use brant_types::node::WireGuardKey;
 use brant_types::settings::Key;
 use rand::RngExt;
 use std::collections::{BTreeSet, VecDeque};
@@ -26,28 +25,13 @@ fn address(n: u16) -> SocketAddrV6 {
     SocketAddrV6::new([0xfe80, 0, 0, 0, 0, 0, 0, n].into(), 1, 0, 2)
 }
 
-fn facts(n: u8) -> NodeFacts {
-    let key = WireGuardKey([n; 32]);
-    NodeFacts {
-        id: NodeId::of(&key),
-        name: format!("node-{n}"),
-        key,
-        port: 51820,
-        cores: 1,
-        memory_kib: 1 << 20,
-        speed: 1000,
-        image_id: "image".to_owned(),
-        cpu: brant_types::processor::Features::default(),
-    }
-}
-
 impl Lan {
     fn of(secrets: &[u8]) -> Self {
         let nodes = (1_u8..)
             .zip(secrets)
             .map(|(n, secret)| {
                 let secret = ClusterSecret::from_bytes([*secret; 32]);
-                let core = Membership::new("test", &secret, facts(n), 0, [n; 32], Duration::ZERO);
+                let core = Membership::new("test", &secret, NodeFacts::sample(n), 0, [n; 32], Duration::ZERO);
                 (address(u16::from(n)), core, true)
             })
             .collect();
@@ -146,8 +130,14 @@ fn a_node_that_falls_silent_goes_down_and_comes_back() {
 fn an_agent_that_starts_again_with_its_key_is_back_soon() {
     let mut lan = Lan::of(&[7; 3]);
     lan.run(30);
-    lan.nodes[2].1 =
-        Membership::new("test", &ClusterSecret::from_bytes([7; 32]), facts(3), 0, [99; 32], lan.now);
+    lan.nodes[2].1 = Membership::new(
+        "test",
+        &ClusterSecret::from_bytes([7; 32]),
+        NodeFacts::sample(3),
+        0,
+        [99; 32],
+        lan.now,
+    );
     lan.run(25);
     assert_eq!((0..3).map(|node| lan.members(node)).collect::<Vec<_>>(), [3; 3]);
 }
@@ -156,7 +146,7 @@ fn an_agent_that_starts_again_with_its_key_is_back_soon() {
 fn a_node_that_boots_anew_under_its_key_is_taken_for_what_it_is_now() {
     let mut lan = Lan::of(&[7; 3]);
     lan.run(30);
-    let renamed = NodeFacts { name: "another".to_owned(), ..facts(3) };
+    let renamed = NodeFacts { name: "another".to_owned(), ..NodeFacts::sample(3) };
     let secret = ClusterSecret::from_bytes([7; 32]);
     // Its clock begins anew, too, so that all it says would be old news without the incarnation.
     let mut anew = Membership::new("test", &secret, renamed.clone(), 1, [99; 32], Duration::ZERO);
@@ -167,7 +157,8 @@ fn a_node_that_boots_anew_under_its_key_is_taken_for_what_it_is_now() {
     let elsewhere = address(77);
     let now = lan.now;
     let out = lan.nodes[0].1.datagram(now, elsewhere, &beacon.unwrap());
-    let expected = [Output::Forget(facts(3)), Output::Peer { facts: renamed, heard_at: elsewhere }];
+    let expected =
+        [Output::Forget(NodeFacts::sample(3)), Output::Peer { facts: renamed, heard_at: elsewhere }];
     assert_eq!(out[..2], expected);
     lan.nodes[0].1.tick(now + Duration::from_secs(1));
     assert!(lan.nodes[0].1.config().find("another").is_some());
@@ -233,7 +224,7 @@ fn a_setting_is_on_all_nodes_soon_and_outlives_its_author() {
     // One who comes later hears of it.
     lan.nodes[4].2 = true;
     let secret = ClusterSecret::from_bytes([7; 32]);
-    lan.nodes[4].1 = Membership::new("test", &secret, facts(5), 1, [55; 32], lan.now);
+    lan.nodes[4].1 = Membership::new("test", &secret, NodeFacts::sample(5), 1, [55; 32], lan.now);
     lan.run(20);
     let bytes: BTreeSet<String> = lan.nodes.iter().map(|(_, core, _)| core.config().to_toml()).collect();
     assert_eq!(bytes.len(), 1);
@@ -358,13 +349,17 @@ mod damage;
 fn no_damaged_message_of_a_member_harms_a_node() {
     let secret = ClusterSecret::from_bytes([1; 32]);
     let sealer = Sealer::new(&secret);
-    let beacon = Message::Beacon { facts: facts(2), renewal: 0, addresses: Vec::new(), asks: false };
-    let load =
-        LoadNews { node: facts(2).id, sample: 1, load: Load { runnable_milli: 1, memory_free_kib: 1 } };
+    let beacon =
+        Message::Beacon { facts: NodeFacts::sample(2), renewal: 0, addresses: Vec::new(), asks: false };
+    let load = LoadNews {
+        node: NodeFacts::sample(2).id,
+        sample: 1,
+        load: Load { runnable_milli: 1, memory_free_kib: 1 },
+    };
     for message in [beacon, Message::Loads(vec![load; 3]), Message::Swim(vec![0; 60])] {
-        let envelope = Envelope { from: facts(2).id, sequence: 1, message };
+        let envelope = Envelope { from: NodeFacts::sample(2).id, sequence: 1, message };
         let whole = postcard::to_allocvec(&envelope).unwrap();
-        let mut node = Membership::new("test", &secret, facts(1), 0, [1; 32], Duration::ZERO);
+        let mut node = Membership::new("test", &secret, NodeFacts::sample(1), 0, [1; 32], Duration::ZERO);
         damage::damaged(&whole, 3000, |bytes| {
             node.datagram(Duration::ZERO, address(2), bytes);
             node.datagram(Duration::ZERO, address(2), &sealer.seal([9; 24], bytes));

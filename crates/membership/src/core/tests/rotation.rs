@@ -39,7 +39,7 @@ fn all_get_another_secret_and_nobody_goes_down() {
     assert_eq!(lan.nodes.iter().map(|(_, core, _)| core.lost()).sum::<u64>(), lost);
     // Who has the old one is nobody any more.
     let secret = ClusterSecret::from_bytes([7; 32]);
-    let mut old = Membership::new("test", &secret, facts(9), 0, [9; 32], lan.now);
+    let mut old = Membership::new("test", &secret, NodeFacts::sample(9), 0, [9; 32], lan.now);
     let before = lan.nodes[0].1.view(None).dropped.forged;
     for output in old.tick(lan.now) {
         if let Output::Beacon { datagram, .. } = output {
