@@ -79,7 +79,7 @@ impl Serve {
                     Wants::Send { to, datagram } => lan.send(to, &datagram).await,
                     Wants::Show(code) => self.show(&code.to_string()),
                     Wants::Join(admitted) => {
-                        self.console.announce("this node has been admitted", 3);
+                        self.console.show("this node has been admitted");
                         requests.send(Request::Admitted(admitted)).context("asking the helper")?;
                     }
                 }
@@ -113,7 +113,7 @@ impl Serve {
             "this node waits to be admitted. On a node of the cluster: sudo brant admit {}   Code: {code}",
             self.name
         );
-        self.console.announce(&line, 3);
+        self.console.show(&line);
     }
 }
 

@@ -223,12 +223,11 @@ impl Service {
     fn tell_of_versions(&mut self) {
         for OtherVersion { address, theirs, ours } in self.core.other_versions() {
             if self.versions_told.len() < MOST_TOLD && self.versions_told.insert(address) {
-                self.console.announce(
+                self.console.show(
                     &format!(
                         "the node at {address} has this cluster's secret, and speaks version {theirs} of the protocol; \
                          this one speaks {ours}: start both from the same image"
                     ),
-                    3,
                 );
             }
         }
@@ -308,14 +307,11 @@ impl Service {
                     if config.nodes.len() > 1 && self.joined_at.is_none() {
                         let uptime = facts::uptime();
                         self.joined_at = Some(uptime);
-                        self.console.announce(
-                            &format!(
-                                "joined cluster `{}`, {} nodes, {uptime:.1} s after the kernel started",
-                                config.cluster,
-                                config.nodes.len()
-                            ),
-                            5,
-                        );
+                        self.console.note(&format!(
+                            "joined cluster `{}`, {} nodes, {uptime:.1} s after the kernel started",
+                            config.cluster,
+                            config.nodes.len()
+                        ));
                     }
                     self.ask(Request::Config(config))?;
                 }

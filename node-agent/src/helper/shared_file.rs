@@ -119,23 +119,15 @@ mod tests {
     use brant_types::node::NodeId;
     use brant_types::settings::Key;
 
-    fn settings(balance: &str) -> Settings {
-        let mut settings = Settings::default();
-        settings.set(Key::Balance, Some(balance.to_owned()), NodeId::from([1; 8])).unwrap();
-        settings
-    }
-
-    fn config(settings: &Settings) -> ClusterConfig {
-        ClusterConfig::of("x", ClusterId([0; 8]), settings, [])
-    }
-
     #[test]
     fn a_broken_file_is_put_aside_and_the_clusters_is_back() {
         let folder = std::env::temp_dir().join(format!("brant-shared-file-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("cluster.toml");
         let mut shared = SharedFile { path: path.clone(), written: None };
-        let config = config(&settings("off"));
+        let mut off = Settings::default();
+        off.set(Key::Balance, Some("off".to_owned()), NodeId::from([1; 8])).unwrap();
+        let config = ClusterConfig::of("x", ClusterId([0; 8]), &off, []);
         assert_eq!(shared.write(&config).unwrap(), None);
         assert_eq!(shared.look().unwrap(), None);
         fs::write(&path, "settings = [").unwrap();
