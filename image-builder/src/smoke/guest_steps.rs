@@ -23,6 +23,17 @@ bind($u, pack_sockaddr_un("\0ABSTRACT")) or die; listen($u, 5) or die;
 sleep 600;
 "#;
 
+/// Computes beside the guest, as one of the host's own users, for six seconds of the clock: what each got, in ticks.
+const BESIDE: &str = r#"
+sub ticks { open(my $f, "<", "/proc/$_[0]/stat") or return 0; my @w = split " ", (split /\) /, <$f>)[-1]; $w[11] + $w[12] }
+my $guest; until ($guest) { ($guest) = split " ", `pgrep -x -f "perl guest.pl"`; sleep 1 unless $guest }
+my ($own, $theirs, $until) = (ticks($$), ticks($guest), time + 6);
+1 while time < $until;
+my @said = (ticks($$) - $own, ticks($guest) - $theirs);
+open(my $f, ">", "share.new"); print $f "@said
+"; close $f; rename "share.new", "share";
+"#;
+
 /// Waits to be moved, and then writes down what it can do, on a file at home.
 const GUEST: &str = r#"
 use Socket;
@@ -54,12 +65,15 @@ pub(crate) fn guests_are_confined(run: &mut Run) -> Result<String> {
     };
     host.put(ROOT, "/tmp/host.pl", &fill(HOST))?;
     host.shell(ROOT, "setsid perl /tmp/host.pl > /tmp/host.log 2>&1 < /dev/null &")?;
+    host.put(USER, "beside.pl", BESIDE)?;
+    host.shell(USER, "rm -f share; setsid perl beside.pl > /dev/null 2>&1 < /dev/null &")?;
     home.put(USER, "guest.pl", &fill(GUEST))?;
     // Whoever moved it by then: it is away.
     let start = format!(
         "cd; rm -f guest.said; perl guest.pl < /dev/null > /dev/null 2> guest.err & pid=$!\n\
          until brant ps --json | grep -q \"\\b$pid\\b\"; do brant migrate $pid {target} > /dev/null 2>&1; sleep 1; done\n\
-         sleep 2; kill -USR1 $pid; until [ -e guest.said ]; do kill -0 $pid || exit 1; sleep 1; done; cat guest.said\n\
+         until [ -e /cluster/{target}/home/{USER}/share ]; do kill -0 $pid || exit 1; sleep 1; done\n\
+         kill -USR1 $pid; until [ -e guest.said ]; do kill -0 $pid || exit 1; sleep 1; done; cat guest.said\n\
          kill -USR1 $pid; wait $pid; echo ended=$?\n"
     );
     let daemons = "pidof migrationd node-agent | tr ' ' '\\n' | sort | tr '\\n' ' '";
@@ -90,6 +104,11 @@ pub(crate) fn guests_are_confined(run: &mut Run) -> Result<String> {
     // It would have started 6000; no guest may have more than 4096 tasks, itself among them.
     ensure!((100..4096).contains(&children), "a guest starts {children} children");
     ensure!(value("ended")? == "137", "a guest that takes all memory ends with {}", value("ended")?);
+    let share = host.shell(USER, "cat ~/share")?;
+    let ticks: Vec<f64> = share.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [own, theirs] = ticks[..] else { anyhow::bail!("reading what each got: {share}") };
+    // Two thirds, by their weights; half is what it would be without.
+    ensure!(own > 1.4 * theirs, "beside a guest that got {theirs} ticks the host's own user got {own}");
     // The host could be reached by its own, and all of it goes on.
     ensure!(reaches(host)?, "the host does not reach its own socket");
     ensure!(host.shell(ROOT, daemons)? == before, "daemons of the host did not outlive its guest");
@@ -98,8 +117,10 @@ pub(crate) fn guests_are_confined(run: &mut Run) -> Result<String> {
         "nothing was killed for memory"
     );
     host.shell(ROOT, "pkill -f /tmp/host.pl")?;
+    let part = 100.0 * own / (own + theirs);
     Ok(format!(
-        "{children} children and no more, no memory beyond its share, none of the host's sockets and devices"
+        "{part:.0} % of the processor left to the host's own, {children} children and no more, no memory beyond its share, \
+         none of the host's sockets and devices"
     ))
 }
 
