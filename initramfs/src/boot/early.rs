@@ -15,11 +15,6 @@ const MOUNTS: [(&str, &str, MountFlags, &CStr); 4] = [
 ];
 const QUIET: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
-/// Links that come up later use their IPv6 addresses while the kernel still asks whether anybody else has them (RFC 4429): they are
-/// drawn from hardware addresses, which nobody else should have.
-const OPTIMISTIC: [&str; 2] =
-    ["/proc/sys/net/ipv6/conf/default/optimistic_dad", "/proc/sys/net/ipv6/conf/default/use_optimistic"];
-
 /// Mounts them, and lets our reports through the kernel's rate limit.
 pub(super) fn mount_all() -> Result<()> {
     for (kind, target, flags, data) in MOUNTS {
@@ -29,10 +24,6 @@ pub(super) fn mount_all() -> Result<()> {
             Ok(()) | Err(Errno::BUSY) => {}
             Err(errno) => return Err(errno).with_context(|| format!("mounting {kind} on `{target}`")),
         }
-    }
-    for setting in OPTIMISTIC {
-        // A kernel without it only waits.
-        let _as_it_was = fs::write(setting, "1");
     }
     // The kernel insists on the line end.
     fs::write("/proc/sys/kernel/printk_devkmsg", "on\n")
