@@ -106,7 +106,7 @@ struct Peer {
 enum Standing {
     Pending,
     Alive,
-    Down(Instant),
+    Down,
 }
 
 /// Everything that this node knows of its cluster.

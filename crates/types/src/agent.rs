@@ -5,6 +5,7 @@ use crate::node::NodeId;
 use crate::processor::Features;
 use crate::settings::Settings;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Where node-agent listens.
@@ -66,6 +67,18 @@ pub struct OtherVersion {
     pub theirs: u8,
     /// This node's.
     pub ours: u8,
+}
+
+/// For people, on either side.
+impl fmt::Display for OtherVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, theirs, ours } = self;
+        write!(
+            f,
+            "the node at {address} has this cluster's secret, and speaks version {theirs} of the protocol; this one speaks \
+             {ours}: start both from the same image"
+        )
+    }
 }
 
 /// How far a new secret has come.

@@ -4,14 +4,13 @@ use super::helper::Helper;
 use super::links::{self, Lan};
 use super::socket;
 use super::wish::refused;
-use super::{Console, confine, facts, now, random};
+use super::{Console, now, random};
 use crate::door::{Event, Request};
 use anyhow::{Context, Result};
 use brant_membership::admission::{self, Applicant, Wants};
 use brant_types::agent::AgentAnswer;
-use brant_types::boot::BootFacts;
-use brant_types::node::WireGuardKey;
-use std::net::{SocketAddr, SocketAddrV6};
+use brant_types::node::NodeFacts;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::unix::net;
 use std::time::Duration;
 use tokio::net::UnixListener;
@@ -30,14 +29,12 @@ pub(super) struct Opened {
 }
 
 /// Runs until somebody has admitted this node, or it is told to stop. Then the supervisor starts the agent of a member.
-pub(super) fn run(boot: &BootFacts, helper: Helper, key: WireGuardKey, opened: Opened) -> Result<()> {
+pub(super) fn run(facts: NodeFacts, seeds: &[IpAddr], helper: Helper, opened: Opened) -> Result<()> {
     let Opened { udp, listener, console, runtime } = opened;
-    confine::give_up_rights(&confine::account()?)?;
-    let facts = facts::gather(boot, key)?;
     let name = facts.name.clone();
-    tracing::info!(%name, id = %facts.id, "this node has no secret, and asks to be admitted");
+    tracing::info!("this node has no secret, and asks to be admitted");
     let (applicant, wants) = Applicant::new(facts, random(), now());
-    let seeds = boot.seeds.iter().copied().map(links::port_of).collect();
+    let seeds = seeds.iter().copied().map(links::port_of).collect();
     let (codes, code) = watch::channel(applicant.code().to_string());
     let serve = Serve { applicant, name, seeds, console, codes };
     runtime.block_on(serve.run(udp, listener, (helper, wants), code))

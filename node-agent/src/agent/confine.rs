@@ -16,14 +16,15 @@ use std::collections::BTreeMap;
 use std::fs;
 
 /// The user that the agent becomes.
-pub(super) fn account() -> Result<Account> {
+fn account() -> Result<Account> {
     let read = |path: &str| fs::read_to_string(path).with_context(|| format!("reading `{path}`"));
     Account::find(&read("/etc/passwd")?, &read("/etc/group")?, AGENT_USER)
         .with_context(|| format!("looking for the user `{AGENT_USER}`, which the builder makes"))
 }
 
-/// Becomes this user. Only before there is a second thread, for each has rights of its own.
-pub(super) fn give_up_rights(account: &Account) -> Result<()> {
+/// Becomes a user whom nothing belongs to. Only before there is a second thread, for each has rights of its own.
+pub(super) fn give_up_rights() -> Result<()> {
+    let account = account()?;
     let (uid, gid) = (Uid::from_raw(account.uid), Gid::from_raw(account.gid));
     set_thread_groups(&[]).context("leaving root's groups")?;
     set_thread_res_gid(gid, gid, gid).context("leaving root's group")?;

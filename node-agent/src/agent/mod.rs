@@ -18,7 +18,7 @@ use anyhow::{Context, Result};
 use applicant::Opened;
 use brant_membership::admission;
 use brant_membership::core::{Instant, Membership, Output};
-use brant_types::agent::{AgentAnswer, ClusterView, OtherVersion};
+use brant_types::agent::{AgentAnswer, ClusterView};
 use brant_types::boot::Admitted;
 use console::Console;
 use helper::Helper;
@@ -46,14 +46,12 @@ pub(crate) fn run() -> Result<()> {
         .enable_all()
         .build()
         .context("starting the event loop")?;
-    let Some(secret) = boot.secret.clone() else {
-        let opened = Opened { udp, listener, console, runtime };
-        return applicant::run(&boot, helper, me.public, opened);
-    };
-    let account = confine::account()?;
-    confine::give_up_rights(&account)?;
+    confine::give_up_rights()?;
     let facts = facts::gather(&boot, me.public)?;
     tracing::info!(name = %facts.name, id = %facts.id, cores = facts.cores, speed = facts.speed, "this node");
+    let Some(secret) = boot.secret.clone() else {
+        return applicant::run(facts, &boot.seeds, helper, Opened { udp, listener, console, runtime });
+    };
     let mut core = Membership::new(&boot.cluster, &secret, facts, me.incarnation, random(), now());
     // Nobody is there yet to be told.
     let _nobody = core.remember(now(), &me.settings);
@@ -221,14 +219,9 @@ impl Service {
 
     /// Once for each node that cannot take part because of its version.
     fn tell_of_versions(&mut self) {
-        for OtherVersion { address, theirs, ours } in self.core.other_versions() {
-            if self.versions_told.len() < MOST_TOLD && self.versions_told.insert(address) {
-                self.console.show(
-                    &format!(
-                        "the node at {address} has this cluster's secret, and speaks version {theirs} of the protocol; \
-                         this one speaks {ours}: start both from the same image"
-                    ),
-                );
+        for other in self.core.other_versions() {
+            if self.versions_told.len() < MOST_TOLD && self.versions_told.insert(other.address) {
+                self.console.show(&other.to_string());
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::ask;
 use crate::table::render;
 use anyhow::{Context, Result};
-use brant_types::agent::{NodeState, NodeView, OtherVersion};
+use brant_types::agent::{NodeState, NodeView};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -33,11 +33,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         writeln!(out, "{} asks to be admitted: sudo brant admit {0}", applicant.name).context("printing")?;
     }
     for other in &view.other_versions {
-        let OtherVersion { address, theirs, ours } = other;
-        eprintln!(
-            "note: the node at {address} has this cluster's secret, and speaks version {theirs} of the protocol; this one \
-             speaks {ours}: start both from the same image"
-        );
+        eprintln!("note: {other}");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -43,13 +43,14 @@ impl Membership {
         let active: BTreeSet<NodeId> = self.swim.iter_members().map(|member| member.id().node).collect();
         for (id, peer) in &mut self.peers {
             match (peer.standing, active.contains(id)) {
-                (Standing::Pending | Standing::Down(_), true) => {
+                (Standing::Pending | Standing::Down, true) => {
                     peer.standing = Standing::Alive;
                     peer.since = now;
                     members_changed = true;
                 }
                 (Standing::Alive, false) => {
-                    peer.standing = Standing::Down(now);
+                    peer.standing = Standing::Down;
+                    peer.since = now;
                     self.lost += 1;
                     members_changed = true;
                 }
@@ -85,7 +86,7 @@ impl Membership {
             .filter(|(_, peer)| match peer.standing {
                 Standing::Pending => now.saturating_sub(peer.last_heard) > PENDING_FOR,
                 Standing::Alive => false,
-                Standing::Down(since) => now.saturating_sub(since) > DOWN_FOR,
+                Standing::Down => now.saturating_sub(peer.since) > DOWN_FOR,
             })
             .map(|(id, _)| *id)
             .collect();
