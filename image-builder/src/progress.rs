@@ -1,8 +1,12 @@
 //! What a person sees while a build runs: a spinner per stage on a terminal, plain lines otherwise.
 
+use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
+
+/// What a step of a test does, in words, and how; it returns what it found.
+pub(crate) type Step<R> = (&'static str, fn(&mut R) -> Result<String>);
 
 /// Shows one stage at a time, on standard error.
 #[derive(Debug)]
@@ -31,6 +35,20 @@ impl Progress {
             eprintln!("{what} …");
         }
         Stage { bar, what: what.to_owned(), began: Instant::now() }
+    }
+
+    /// Goes through the steps of a test, each a stage, until one does not hold.
+    ///
+    /// # Errors
+    /// That step, its number, and what it has seen.
+    pub(crate) fn go_through<R>(&self, steps: &[Step<R>], run: &mut R) -> Result<()> {
+        for (number, (what, step)) in steps.iter().enumerate() {
+            let shown = self.stage(&format!("{:2} of {}: {what}", number + 1, steps.len()));
+            // A stage that is not done leaves no line.
+            let found = step(run).with_context(|| format!("step {} failed, {what}", number + 1))?;
+            shown.done(&found);
+        }
+        Ok(())
     }
 
     /// Says something that is not part of a stage.

@@ -22,7 +22,7 @@ use crate::cluster::patience::Patience;
 use crate::cluster::stage::{Stage, Wanted};
 use crate::cluster::state::Cluster;
 use crate::cluster::terminal::Terminal;
-use crate::progress::Progress;
+use crate::progress::{Progress, Step};
 use anyhow::{Context, Result};
 use figures::Figures;
 use host_load::Ticks;
@@ -31,11 +31,8 @@ use workload::Jobs;
 
 /// How much of each console and log a failure shows.
 const TAIL_LINES: usize = 30;
-/// What a step does, in words, and how; it returns what it found.
-type Step = (&'static str, fn(&mut Run) -> Result<String>);
-
 /// The test, in order: what holds of the cluster itself.
-const CLUSTER: &[Step] = &[
+const CLUSTER: &[Step<Run>] = &[
     ("every node lists every other one, and nobody typed anything", cluster_steps::nodes_list_each_other),
     ("`cluster.toml` is the same bytes on every node", cluster_steps::configuration_is_equal),
     ("a setting made on one node holds on all, and a broken file on none", cluster_steps::settings_hold),
@@ -47,7 +44,7 @@ const CLUSTER: &[Step] = &[
 ];
 
 /// And then what processes do on it.
-const MOVES: &[Step] = &[
+const MOVES: &[Step<Run>] = &[
     ("node1 gets four days of logs", job_steps::write_logs),
     ("four jobs that nobody moves give the counts and the time of one node", job_steps::run_unmoved),
     ("four jobs and a ticker start in a shell on a terminal of node1", job_steps::start_in_a_shell),
@@ -102,20 +99,13 @@ pub(crate) fn run(args: &SmokeArgs) -> Result<()> {
     let stage = Stage::set(&Wanted { name, machines, dhcp: *dhcp, attach: *attach })?;
     let mut run = begin(&stage, args);
     let progress = Progress::new();
-    let steps: Vec<&Step> = CLUSTER.iter().chain(MOVES.iter().filter(|_| !args.cluster_only)).collect();
-    for (number, (what, step)) in steps.iter().enumerate() {
-        let shown = progress.stage(&format!("{:2} of {}: {what}", number + 1, steps.len()));
-        match step(&mut run) {
-            Ok(found) => shown.done(&found),
-            Err(error) => {
-                drop(shown);
-                if crate::interrupt::received().is_none() {
-                    progress.say(&evidence(&run, &stage.cluster));
-                }
-                stage.end(args.keep_failed);
-                return Err(error.context(format!("step {} failed, {what}", number + 1)));
-            }
+    let moves = if args.cluster_only { &[] } else { MOVES };
+    if let Err(error) = progress.go_through(&[CLUSTER, moves].concat(), &mut run) {
+        if crate::interrupt::received().is_none() {
+            progress.say(&evidence(&run, &stage.cluster));
         }
+        stage.end(args.keep_failed);
+        return Err(error);
     }
     stage.end(false);
     if args.cluster_only {

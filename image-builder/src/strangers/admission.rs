@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use brant_types::agent::ClusterView;
 
 /// What the stranger says of itself; its members say who it is.
-pub(super) fn asks(run: &Run) -> Result<String> {
+pub(super) fn asks(run: &mut Run) -> Result<String> {
     run.patience.wait(AGREEING, || run.lists(&run.both(), run.members.len()))?;
     let name = run.stranger.host_name()?;
     run.patience.wait(AGREEING, || {
@@ -24,7 +24,7 @@ pub(super) fn asks(run: &Run) -> Result<String> {
 }
 
 /// A code that it does not show, and somebody who may not admit.
-pub(super) fn wrong_code(run: &Run) -> Result<String> {
+pub(super) fn wrong_code(run: &mut Run) -> Result<String> {
     let name = run.stranger.host_name()?;
     let member = run.members.first().context("finding a member")?;
     let not_root = admit(member, USER, &name, "1234-5678")?;
@@ -55,7 +55,7 @@ pub(super) fn wrong_code(run: &Run) -> Result<String> {
 }
 
 /// The code that it shows now.
-pub(super) fn right_code(run: &Run) -> Result<String> {
+pub(super) fn right_code(run: &mut Run) -> Result<String> {
     let name = run.stranger.host_name()?;
     let member = run.members.first().context("finding a member")?;
     let said = admit(member, ROOT, &name, &code(&run.stranger)?)?;

@@ -15,7 +15,7 @@ const SCAN: Duration = Duration::from_secs(120);
 const MOST_MEMORY: u64 = 32 * 1024;
 
 /// Knocks at every TCP port of a member.
-pub(super) fn finds_no_port(run: &Run) -> Result<String> {
+pub(super) fn finds_no_port(run: &mut Run) -> Result<String> {
     let tool = std::fs::read(&run.tool).with_context(|| format!("reading `{}`", run.tool.display()))?;
     run.stranger.shell_within(
         ROOT,
@@ -42,7 +42,7 @@ pub(super) fn finds_no_port(run: &Run) -> Result<String> {
 }
 
 /// Says what it likes as fast as it can, and looks at the members meanwhile.
-pub(super) fn floods(run: &Run) -> Result<String> {
+pub(super) fn floods(run: &mut Run) -> Result<String> {
     let (address, index) = target(run)?;
     let before = Usage::of(&run.members[0])?;
     let script = format!("{TOOL} flood {} {address} {index} > /tmp/flood.json 2>&1 &", run.flood_seconds);
@@ -86,7 +86,7 @@ pub(super) fn floods(run: &Run) -> Result<String> {
 }
 
 /// With the secret that the stranger has by now: a word in the next version of the protocol.
-pub(super) fn another_version(run: &Run) -> Result<String> {
+pub(super) fn another_version(run: &mut Run) -> Result<String> {
     let (_, index) = target(run)?;
     run.stranger.shell(ROOT, &format!("{TOOL} version {ADMITTED} {index}"))?;
     run.patience.wait(AGREEING, || {

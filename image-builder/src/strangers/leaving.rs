@@ -14,7 +14,7 @@ setsid --wait sh -c 'perl count.pl > /dev/null 2>&1 < /dev/null & echo $!'
 "#;
 
 /// All members get another secret, by the one command.
-pub(super) fn secret_is_changed(run: &Run) -> Result<String> {
+pub(super) fn secret_is_changed(run: &mut Run) -> Result<String> {
     let home = &run.members[0];
     let old = home.shell(ROOT, "brant secret show")?;
     let said = home.shell_within(ROOT, "brant secret rotate 2>&1", b"", run.patience.of(AGREEING))?;
@@ -30,7 +30,7 @@ pub(super) fn secret_is_changed(run: &Run) -> Result<String> {
 }
 
 /// Leaves the stranger, which has become a member, out again.
-pub(super) fn is_left_out(run: &Run) -> Result<String> {
+pub(super) fn is_left_out(run: &mut Run) -> Result<String> {
     let (home, other) = (&run.members[0], &run.members[1]);
     let (left_out, target) = (run.stranger.host_name()?, other.host_name()?);
     let pid: u32 = home.shell(USER, COUNTS)?.trim().parse().context("starting a process that counts")?;

@@ -9,7 +9,7 @@ use crate::cluster::args::{ClusterName, CreateArgs, MachineArgs};
 use crate::cluster::create::{self, Nascent};
 use crate::cluster::node::Node;
 use crate::cluster::patience::Patience;
-use crate::progress::Progress;
+use crate::progress::{Progress, Step};
 use crate::site;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, ensure};
@@ -38,10 +38,7 @@ pub(crate) struct StrangersArgs {
     keep_failed: bool,
 }
 
-/// What a step does, in words, and how; it returns what it found.
-type Step = (&'static str, fn(&Run) -> Result<String>);
-
-const STEPS: &[Step] = &[
+const STEPS: &[Step<Run>] = &[
     ("who has no secret is no member, asks, and shows a code", admission::asks),
     ("no port but Brant's own three is to be found on the LAN", attacks::finds_no_port),
     ("floods, replays and nonsense change nothing", attacks::floods),
@@ -88,22 +85,13 @@ pub(crate) fn run(args: &StrangersArgs) -> Result<()> {
     let patience = Patience::of_slowest(&answered);
     let mut members = Node::all(nascent.cluster(), &plan, patience);
     let stranger = members.pop().context("finding the machine without the secret")?;
-    let run = Run { members, stranger, patience, tool, flood_seconds: args.flood_seconds };
-    for (number, (what, step)) in STEPS.iter().enumerate() {
-        let shown = progress.stage(&format!("{} of {}: {what}", number + 1, STEPS.len()));
-        match step(&run) {
-            Ok(found) => shown.done(&found),
-            Err(error) => {
-                drop(shown);
-                if args.keep_failed && crate::interrupt::received().is_none() {
-                    nascent.release().context("letting the cluster go")?;
-                    eprintln!("cluster `{}` is left running", args.name);
-                }
-                return Err(error.context(format!("step {} failed, {what}", number + 1)));
-            }
-        }
+    let mut run = Run { members, stranger, patience, tool, flood_seconds: args.flood_seconds };
+    let outcome = progress.go_through(STEPS, &mut run);
+    if outcome.is_err() && args.keep_failed && crate::interrupt::received().is_none() {
+        nascent.release().context("letting the cluster go")?;
+        eprintln!("cluster `{}` is left running", args.name);
     }
-    Ok(())
+    outcome
 }
 
 impl Run {

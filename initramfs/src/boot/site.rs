@@ -104,7 +104,7 @@ fn on_the_stick(
     modules: &mut Modules,
     uevents: &mut Uevents,
 ) -> Result<Option<OnTheStick>> {
-    let wanted = Wanted { file: stick_marker(image_id), length: 0, image: None, damaged: Vec::new() };
+    let wanted = Wanted { file: stick_marker(image_id), ..Wanted::default() };
     let found = if root_needs_it {
         Some(medium::find(&wanted, modules, uevents)?)
     } else {

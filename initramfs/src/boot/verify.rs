@@ -30,12 +30,8 @@ pub(super) fn run(
     modules: &mut Modules,
     uevents: &mut Uevents,
 ) -> Result<()> {
-    let wanted = medium::Wanted {
-        file: marker(&image.image_id),
-        length: 0,
-        image: line.image_file.clone(),
-        damaged: Vec::new(),
-    };
+    let (file, image) = (marker(&image.image_id), line.image_file.clone());
+    let wanted = medium::Wanted { file, image, ..Default::default() };
     let found = medium::find(&wanted, modules, uevents)?.file;
     let top = top_of(&found, &wanted.file)?;
     let text = fs::read_to_string(top.join(MEDIUM_SUMS.trim_start_matches('/')))

@@ -88,7 +88,7 @@ pub(super) fn mount_found(
         return mount_checked(&web::fetch(server, &line.addresses, length, modules)?, verity, modules);
     }
     let image = line.image_file.clone();
-    let mut wanted = Wanted { file: file.clone(), length, image, damaged: Vec::new() };
+    let mut wanted = Wanted { file: file.clone(), length, image, ..Wanted::default() };
     let mut found = medium::find(&wanted, modules, uevents)?;
     let mut first: Option<anyhow::Error> = None;
     loop {

@@ -28,7 +28,7 @@ const MOST_FILES: usize = 5000;
 const MOST_IMAGES: usize = 64;
 
 /// What is looked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(in crate::boot) struct Wanted {
     /// The file's path on the medium.
     pub(in crate::boot) file: String,
@@ -223,7 +223,7 @@ mod tests {
     fn a_copy_that_ended_early_is_told_from_another_medium() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("brant")).unwrap();
-        let wanted = Wanted { file: "/brant/1.root".to_owned(), length: 4, image: None, damaged: Vec::new() };
+        let wanted = Wanted { file: "/brant/1.root".to_owned(), length: 4, ..Wanted::default() };
         let look = || open(folder.path(), &wanted, ISO).map(drop);
         assert_eq!(look(), Err(NotHere::Other("iso9660")));
         fs::write(folder.path().join("brant/1.root"), "12").unwrap();
