@@ -4,6 +4,7 @@ pub(crate) mod args;
 mod console;
 pub(crate) mod create;
 mod destroy;
+pub(crate) mod evidence;
 mod exec;
 mod firmware;
 pub(crate) mod joining;

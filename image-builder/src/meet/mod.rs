@@ -3,6 +3,7 @@
 
 use crate::cluster::args::{BootMedium, ClusterName, CreateArgs, MachineArgs};
 use crate::cluster::create::{self, Nascent};
+use crate::cluster::evidence::Evidence;
 use crate::cluster::node::{Node, ROOT};
 use crate::cluster::patience::Patience;
 use crate::cluster::state::Plan;
@@ -100,17 +101,23 @@ fn meet(args: &MeetArgs, network: Network) -> Result<(Duration, Duration)> {
     let patience = Patience::of_slowest(&answers);
     let nodes = Node::all(nascent.cluster(), &plan, patience);
     let stage = Progress::new().stage("waiting until all agree");
+    let agreed = until_all_agree(network, &nodes, patience);
+    let agreed = agreed.inspect_err(|_why| Evidence::of(&nodes, nascent.cluster()).show())?;
+    stage.done(&format!("{:.1} s", agreed.as_secs_f64()));
+    Ok((answered, agreed))
+}
+
+/// How long that takes, on the far network from `brant join` on.
+fn until_all_agree(network: Network, nodes: &[Node], patience: Patience) -> Result<Duration> {
     let mut since = Instant::now();
     if network == Network::Far {
         let (far, near) = nodes.split_last().context("finding the far node")?;
         patience.wait(MEETING, || agree(near))?;
-        join(far, &nodes, patience)?;
+        join(far, nodes, patience)?;
         since = Instant::now();
     }
-    patience.wait(MEETING, || agree(&nodes))?;
-    let agreed = since.elapsed();
-    stage.done(&format!("{:.1} s", agreed.as_secs_f64()));
-    Ok((answered, agreed))
+    patience.wait(MEETING, || agree(nodes))?;
+    Ok(since.elapsed())
 }
 
 /// The far node is alone, for as long as nobody has told it an address; then somebody does.

@@ -10,6 +10,7 @@ mod outcome;
 mod trial;
 
 use crate::cluster::args::{ClusterName, MachineArgs};
+use crate::cluster::evidence::Evidence;
 use crate::cluster::joining;
 use crate::cluster::node::{Node, ROOT};
 use crate::cluster::patience::Patience;
@@ -78,8 +79,12 @@ pub(crate) fn run(args: &ProveArgs) -> Result<()> {
     let mut outcomes = Vec::new();
     for (number, case) in cases.list.iter().enumerate() {
         let shown = progress.stage(&format!("{:2} of {}: {}", number + 1, cases.list.len(), case.name));
-        let outcome = trial::run(case, &nodes, stage.patience(), &mut moments)?;
+        let outcome = trial::run(case, &nodes, stage.patience(), &mut moments);
+        let outcome = outcome.inspect_err(|_why| Evidence::of(&nodes, &stage.cluster).show())?;
         shown.done(&outcome.to_string());
+        if !outcome.is_right() {
+            Evidence::of(&nodes, &stage.cluster).show();
+        }
         outcomes.push((case.name.clone(), outcome));
     }
     let failed = outcomes.iter().filter(|(_, outcome)| !outcome.is_right()).count();

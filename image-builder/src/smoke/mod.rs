@@ -17,7 +17,8 @@ mod workload;
 pub(crate) use args::SmokeArgs;
 
 use crate::cluster::create;
-use crate::cluster::node::{Node, ROOT};
+use crate::cluster::evidence::Evidence;
+use crate::cluster::node::Node;
 use crate::cluster::patience::Patience;
 use crate::cluster::stage::{Stage, Wanted};
 use crate::cluster::state::Cluster;
@@ -29,8 +30,6 @@ use host_load::Ticks;
 use std::io::Write;
 use workload::Jobs;
 
-/// How much of each console and log a failure shows.
-const TAIL_LINES: usize = 30;
 /// The test, in order: what holds of the cluster itself.
 const CLUSTER: &[Step<Run>] = &[
     ("every node lists every other one, and nobody typed anything", cluster_steps::nodes_list_each_other),
@@ -101,9 +100,7 @@ pub(crate) fn run(args: &SmokeArgs) -> Result<()> {
     let progress = Progress::new();
     let moves = if args.cluster_only { &[] } else { MOVES };
     if let Err(error) = progress.go_through(&[CLUSTER, moves].concat(), &mut run) {
-        if crate::interrupt::received().is_none() {
-            progress.say(&evidence(&run, &stage.cluster));
-        }
+        evidence(&run, &stage.cluster).show();
         stage.end(args.keep_failed);
         return Err(error);
     }
@@ -134,29 +131,14 @@ fn begin(stage: &Stage, args: &SmokeArgs) -> Run {
     }
 }
 
-/// All that may help to understand a failure: what Brant says, its logs, and the consoles.
-fn evidence(run: &Run, cluster: &Cluster) -> String {
-    let mut text = String::new();
-    let mut add = |title: String, content: &str| {
-        text.push_str(&format!("--- {title} ---\n{}\n", content.trim_end()));
-    };
-    for node in &run.nodes {
-        let logs = format!(
-            "tail -n {TAIL_LINES} /run/brant/log/*.log || journalctl -n {TAIL_LINES} --no-pager -u 'brant-*'"
-        );
-        for command in ["brant nodes --json", "brant ps --json", "free -m; uptime", &logs] {
-            let said = node.shell(ROOT, command).unwrap_or_else(|error| format!("{error:#}"));
-            add(format!("{}: {command}", node.name), &said);
-        }
-        add(format!("{}: console", node.name), &cluster.console_tail(node.name, TAIL_LINES));
-    }
+/// All that may help to understand a failure: of the nodes, of the jobs, and of the terminal they were started on.
+fn evidence(run: &Run, cluster: &Cluster) -> Evidence {
+    let mut evidence = Evidence::of(&run.nodes, cluster);
     for pid in run.jobs.iter().flat_map(|jobs| jobs.pids.iter().chain([&jobs.ticker])) {
-        let command = format!("brant why {pid} 2>&1 || true");
-        let said = run.home().shell(ROOT, &command).unwrap_or_else(|error| format!("{error:#}"));
-        add(format!("{}: brant why {pid}", run.home().name), &said);
+        evidence.ask(run.home(), &format!("brant why {pid} 2>&1 || true"));
     }
     if let Some(terminal) = &run.terminal {
-        add("the shell's terminal".to_owned(), &terminal.text_from(0));
+        evidence.add("the shell's terminal", &terminal.text_from(0));
     }
-    text
+    evidence
 }

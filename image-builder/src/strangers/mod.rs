@@ -7,6 +7,7 @@ mod leaving;
 use crate::build::programs;
 use crate::cluster::args::{ClusterName, CreateArgs, MachineArgs};
 use crate::cluster::create::{self, Nascent};
+use crate::cluster::evidence::Evidence;
 use crate::cluster::node::Node;
 use crate::cluster::patience::Patience;
 use crate::progress::{Progress, Step};
@@ -87,6 +88,10 @@ pub(crate) fn run(args: &StrangersArgs) -> Result<()> {
     let stranger = members.pop().context("finding the machine without the secret")?;
     let mut run = Run { members, stranger, patience, tool, flood_seconds: args.flood_seconds };
     let outcome = progress.go_through(STEPS, &mut run);
+    if outcome.is_err() {
+        run.members.push(run.stranger);
+        Evidence::of(&run.members, nascent.cluster()).show();
+    }
     if outcome.is_err() && args.keep_failed && crate::interrupt::received().is_none() {
         nascent.release().context("letting the cluster go")?;
         eprintln!("cluster `{}` is left running", args.name);
