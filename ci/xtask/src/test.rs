@@ -16,8 +16,13 @@ struct Part {
 const BRANT_IMAGE: &str = "target/release/brant-image";
 
 /// All parts, in their order: each needs only what those before it have made.
-const PARTS: [Part; 19] = [
+const PARTS: [Part; 20] = [
     Part { name: "every-change", command: &["ci/test"] },
+    // Of each size the losses that LANs have; 30 % is for who looks at the table.
+    Part {
+        name: "clusters",
+        command: &["target/release/xtask", "simulate-cluster", "--loss", "0", "--loss", "5"],
+    },
     Part { name: "boots", command: &[BRANT_IMAGE, "boots"] },
     Part { name: "meet", command: &[BRANT_IMAGE, "meet"] },
     Part { name: "transparency", command: &[BRANT_IMAGE, "prove", "ci/workloads/transparency.toml"] },
@@ -129,7 +134,7 @@ const PARTS: [Part; 19] = [
 /// Arguments of `test full`.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Only these parts: every-change, boots, meet, transparency, faults, processors-with-more, processors-with-less,
+    /// Only these parts: every-change, clusters, boots, meet, transparency, faults, processors-with-more, processors-with-less,
     /// transparency-uefi, standard-image, boots-standard, cluster-systemd, transparency-systemd, desktop-image, boots-desktop,
     /// reproducible, mishaps, fuzz, corpus-image, corpus.
     #[arg(long, value_name = "PART", value_delimiter = ',')]

@@ -39,8 +39,9 @@ pub type Instant = Duration;
 const PENDING_FOR: Duration = Duration::from_secs(30);
 /// A node that went down is shown as down for this long.
 const DOWN_FOR: Duration = Duration::from_secs(300);
-/// Most nodes that may be pending at a time.
-const MOST_PENDING: usize = 64;
+/// Most nodes that may be pending at a time: a building whose PCs are switched on at once. Only who had the secret once
+/// can have made a beacon, so a stranger fills this with nothing but recorded ones of so many nodes.
+const MOST_PENDING: usize = 1024;
 /// Where a boot's number begins in the counter of messages; below it are two years of microseconds.
 const INCARNATION_AT: u32 = 46;
 /// Most addresses of one node.
@@ -123,6 +124,10 @@ pub struct Membership {
     runtime: AccumulatingRuntime<SwimIdentity>,
     rng: StdRng,
     peers: BTreeMap<NodeId, Peer>,
+    /// Those of the peers that are pending.
+    pending: BTreeSet<NodeId>,
+    /// Whom SWIM takes for alive, as of when it last told of a change.
+    active: BTreeSet<NodeId>,
     timers: Timers,
     addresses: Vec<IpAddr>,
     announces: u32,
@@ -172,6 +177,8 @@ impl Membership {
             runtime: AccumulatingRuntime::new(),
             rng,
             peers: BTreeMap::new(),
+            pending: BTreeSet::new(),
+            active: BTreeSet::new(),
             timers: Timers::default(),
             addresses: Vec::new(),
             announces: MOST_ANNOUNCES,
@@ -246,10 +253,10 @@ impl Membership {
             self.announce_to_pending(now, &mut out);
             out.extend(self.choose_clock(now));
             self.go_on_rotating(now, &mut out);
+            self.forget_old(now, &mut out);
             self.announces = (self.announces + ANNOUNCES_A_SECOND).min(MOST_ANNOUNCES);
             self.next_loads = now + LOAD_PERIOD;
         }
-        self.forget_old(now, &mut out);
         if self.config_stale {
             self.refresh_config(now, &mut out);
         }

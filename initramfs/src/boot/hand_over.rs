@@ -78,6 +78,8 @@ pub(super) fn write(root: &NewRoot, facts: &BootFacts) -> Result<()> {
     // An NFS server that lends files to its clients (delegations) has them open for a while after their writer has closed
     // them: a program that was linked away from home could not be started at home ("text file busy").
     put(Path::new("/proc/sys/fs/leases-enable"), "0")?;
+    // A node whose kernel has panicked comes back by itself, after its screen could be read.
+    put(Path::new("/proc/sys/kernel/panic"), "30")?;
     // What a guest writes is seen at home within a few seconds, not after half a minute.
     put(Path::new("/proc/sys/vm/dirty_expire_centisecs"), "300")?;
     put(Path::new("/proc/sys/vm/dirty_writeback_centisecs"), "100")?;

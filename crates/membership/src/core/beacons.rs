@@ -12,6 +12,9 @@ use std::time::Duration;
 /// To how many that answer nothing so far SWIM is announced each second.
 const PENDING_A_SECOND: usize = 2;
 
+/// How many members of a large cluster send a beacon at once when they hear a newcomer.
+const ANSWERERS: usize = 8;
+
 /// A beacon, and where it came from.
 pub(super) struct Heard {
     pub(super) from: SocketAddrV6,
@@ -30,14 +33,17 @@ impl Membership {
         out: &mut Vec<Output>,
     ) -> bool {
         let id = facts.id;
-        let pending = self.peers.values().filter(|peer| peer.standing == Standing::Pending).count();
         if !self.peers.contains_key(&id) {
-            if pending >= MOST_PENDING {
+            if self.pending.len() >= MOST_PENDING {
                 return false;
             }
+            self.pending.insert(id);
             out.push(Output::Peer { facts: facts.clone(), heard_at: from });
-            // A newcomer hears of us sooner than our slow beacon would tell it.
-            self.next_beacon = self.next_beacon.min(now + Duration::from_millis(100));
+            // A newcomer hears of us sooner than our slow beacon would tell it. Of a large cluster it hears some; they
+            // introduce the others.
+            if self.rng.random_range(0..=self.active.len()) < ANSWERERS {
+                self.next_beacon = self.next_beacon.min(now + Duration::from_millis(100));
+            }
         }
         let incarnation = sequence >> INCARNATION_AT;
         let peer = self.peers.entry(id).or_insert_with(|| Peer {
@@ -81,15 +87,19 @@ impl Membership {
                 let _refused = self.swim.announce(SwimIdentity { node: id, renewal }, &mut self.runtime);
             }
             self.drain_swim(now, out);
+            // One that SWIM knows through others becomes known only now.
+            if self.follow_swim(id, now) {
+                self.refresh_config(now, out);
+            }
         }
         true
     }
 
     /// Tells SWIM of some that were heard and that it does not know: their answer, or ours, was lost.
     pub(super) fn announce_to_pending(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let pending = self.peers.iter().filter(|(_, peer)| peer.standing == Standing::Pending);
+        let pending = self.pending.iter().filter_map(|node| Some((*node, self.peers.get(node)?.renewal)));
         let mut pending: Vec<SwimIdentity> =
-            pending.map(|(node, peer)| SwimIdentity { node: *node, renewal: peer.renewal }).collect();
+            pending.map(|(node, renewal)| SwimIdentity { node, renewal }).collect();
         if pending.is_empty() {
             return;
         }
@@ -108,7 +118,7 @@ impl Membership {
     /// Four a second at first, each second for a while, then slower in proportion to the number of nodes; half of it is
     /// random.
     pub(super) fn beacon_interval(&mut self) -> Duration {
-        let alive = 1 + self.peers.values().filter(|peer| peer.standing == Standing::Alive).count();
+        let alive = 1 + self.active.len();
         let millis = match self.beacons_sent {
             0..4 => 250,
             4..12 => 1000,

@@ -9,21 +9,27 @@
 use super::{MOST_ADDRESSES, Membership, Output, Standing};
 use crate::wire::{Introduction, Message};
 use brant_types::node::NodeId;
+use rand::RngExt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddrV6};
 
 /// Most members that are asked for, or told of, at a time.
 const MOST: usize = 8;
+/// How many members are asked each second, each for others.
+const ASKED: usize = 4;
 
 impl Membership {
     pub(super) fn ask_for_introductions(&mut self, out: &mut Vec<Output>) {
-        let unheard = self.swim.iter_members().map(|member| member.id().node);
-        let unheard = unheard.filter(|id| !self.peers.contains_key(id));
-        let ids: Vec<NodeId> = unheard.take(MOST).collect();
-        if ids.is_empty() {
+        let mut unheard =
+            self.active.iter().filter(|id| !self.peers.contains_key(id)).copied().collect::<Vec<_>>();
+        if unheard.is_empty() {
             return;
         }
-        for to in self.some_members(1) {
-            let datagram = self.seal(Message::Who(ids.clone()));
+        // Others each time: who was asked for in vain may be beyond reach, and hide those behind it.
+        let turn = self.rng.random_range(0..unheard.len());
+        unheard.rotate_left(turn);
+        let asked = self.some_members(ASKED);
+        for (to, ids) in asked.into_iter().zip(unheard.chunks(MOST)) {
+            let datagram = self.seal(Message::Who(ids.to_vec()));
             out.push(Output::Send { to, datagram });
         }
     }

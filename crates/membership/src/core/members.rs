@@ -5,8 +5,7 @@ use crate::swim::SwimIdentity;
 use crate::wire::Message;
 use brant_types::cluster::ClusterConfig;
 use brant_types::node::NodeId;
-use foca::{OwnedNotification, State, Timer};
-use std::collections::BTreeSet;
+use foca::{State, Timer};
 
 impl Membership {
     /// Whether this is the end of a suspicion that is over. foca 2.0 does nothing then, but tells the node that it was taken
@@ -21,7 +20,6 @@ impl Membership {
     }
 
     pub(super) fn drain_swim(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let mut members_changed = false;
         while let Some((to, packet)) = self.runtime.to_send() {
             if let Some(heard_at) = self.peers.get(&to.node).map(|peer| peer.heard_at) {
                 let datagram = self.seal(Message::Swim(packet.to_vec()));
@@ -31,35 +29,33 @@ impl Membership {
         while let Some((after, timer)) = self.runtime.to_schedule() {
             self.timers.add(now + after, timer);
         }
-        while let Some(notification) = self.runtime.to_notify() {
-            members_changed |= matches!(
-                notification,
-                OwnedNotification::MemberUp(_)
-                    | OwnedNotification::MemberDown(_)
-                    | OwnedNotification::Rename(..)
-            );
+        let mut told = false;
+        while self.runtime.to_notify().is_some() {
+            told = true;
         }
-        // A member that SWIM knows through others may become known by its beacon only later: look each time.
-        let active: BTreeSet<NodeId> = self.swim.iter_members().map(|member| member.id().node).collect();
-        for (id, peer) in &mut self.peers {
-            match (peer.standing, active.contains(id)) {
-                (Standing::Pending | Standing::Down, true) => {
-                    peer.standing = Standing::Alive;
-                    peer.since = now;
-                    members_changed = true;
-                }
-                (Standing::Alive, false) => {
-                    peer.standing = Standing::Down;
-                    peer.since = now;
-                    self.lost += 1;
-                    members_changed = true;
-                }
-                _ => {}
+        // SWIM tells of each change, and most of the time nothing changes: looking through all members is for those times.
+        if told {
+            self.active = self.swim.iter_members().map(|member| member.id().node).collect();
+            let all: Vec<NodeId> = self.peers.keys().copied().collect();
+            for id in all {
+                self.follow_swim(id, now);
             }
-        }
-        if members_changed {
             self.refresh_config(now, out);
         }
+    }
+
+    /// Takes a peer for what SWIM takes it for; says whether it was something else before.
+    pub(super) fn follow_swim(&mut self, id: NodeId, now: Instant) -> bool {
+        let Some(peer) = self.peers.get_mut(&id) else { return false };
+        let standing = match (peer.standing, self.active.contains(&id)) {
+            (Standing::Pending | Standing::Down, true) => Standing::Alive,
+            (Standing::Alive, false) => Standing::Down,
+            (Standing::Alive, true) | (Standing::Pending | Standing::Down, false) => return false,
+        };
+        (peer.standing, peer.since) = (standing, now);
+        self.pending.remove(&id);
+        self.lost += u64::from(standing == Standing::Down);
+        true
     }
 
     /// Makes the configuration anew; where that has just been done, a little later, for what has changed meanwhile, too.
@@ -91,10 +87,16 @@ impl Membership {
             .map(|(id, _)| *id)
             .collect();
         for id in old {
-            self.loads.remove(&id);
-            if let Some(peer) = self.peers.remove(&id) {
-                out.push(Output::Forget(peer.facts));
-            }
+            self.forget_peer(id, out);
+        }
+    }
+
+    /// Nothing is known of it any more.
+    pub(super) fn forget_peer(&mut self, id: NodeId, out: &mut Vec<Output>) {
+        self.loads.remove(&id);
+        self.pending.remove(&id);
+        if let Some(peer) = self.peers.remove(&id) {
+            out.push(Output::Forget(peer.facts));
         }
     }
 }

@@ -235,10 +235,7 @@ impl Membership {
     ) {
         for id in without {
             self.left_out.insert(*id);
-            self.loads.remove(id);
-            if let Some(peer) = self.peers.remove(id) {
-                out.push(Output::Forget(peer.facts));
-            }
+            self.forget_peer(*id, out);
         }
         let sealer = Sealer::new(&next);
         out.push(Output::Secret(next.clone()));

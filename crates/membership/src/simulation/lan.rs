@@ -27,6 +27,9 @@ pub(super) struct Pc {
     pub(super) sent: u64,
     wakes: Instant,
     boots: u32,
+    /// By how much its own clock is ahead of the LAN's, and how long it has stood still.
+    ahead: Duration,
+    slept: Duration,
 }
 
 enum Event {
@@ -64,7 +67,16 @@ impl Lan {
         for at in 0..count {
             let core = lan.core(at, 0);
             let wakes = lan.now + spread.mul_f64(lan.rng.random_range(0.0..1.0));
-            lan.pcs.push(Pc { core, on: false, beyond: at < count / 2, sent: 0, wakes, boots: 0 });
+            lan.pcs.push(Pc {
+                core,
+                on: false,
+                beyond: at < count / 2,
+                sent: 0,
+                wakes,
+                boots: 0,
+                ahead: Duration::ZERO,
+                slept: Duration::ZERO,
+            });
             lan.add(wakes, Event::Wakes(at));
             lan.add(wakes + SAMPLE_EVERY, Event::Samples(at));
         }
@@ -100,10 +112,46 @@ impl Lan {
     pub(super) fn switch_on(&mut self, at: usize) {
         let boots = self.pcs[at].boots + 1;
         let core = self.core(at, boots);
-        let now = self.now;
         let pc = &mut self.pcs[at];
-        (pc.core, pc.on, pc.boots, pc.wakes) = (core, true, boots, now);
-        self.add(now, Event::Wakes(at));
+        (pc.core, pc.on, pc.boots) = (core, true, boots);
+        (pc.ahead, pc.slept) = (Duration::ZERO, Duration::ZERO);
+        self.wake(at);
+    }
+
+    /// Switches a PC off by its button: it says goodbye.
+    pub(super) fn shut_down(&mut self, at: usize) {
+        let local = self.local(at);
+        let out = self.pcs[at].core.leave(local);
+        self.carry_out(at, out);
+        self.pcs[at].on = false;
+    }
+
+    /// Its clock jumps ahead.
+    pub(super) fn jump(&mut self, at: usize, by: Duration) {
+        self.pcs[at].ahead += by;
+        self.wake(at);
+    }
+
+    /// It goes on after it has stood still for so long, its clock, too (CLOCK_MONOTONIC does not count a suspended PC's time).
+    pub(super) fn resume(&mut self, at: usize, slept: Duration) {
+        self.pcs[at].on = true;
+        self.pcs[at].slept += slept;
+        self.wake(at);
+    }
+
+    fn wake(&mut self, at: usize) {
+        self.pcs[at].wakes = self.now;
+        self.add(self.now, Event::Wakes(at));
+    }
+
+    /// What time it is on a PC.
+    fn local(&self, at: usize) -> Instant {
+        (self.now + self.pcs[at].ahead).saturating_sub(self.pcs[at].slept)
+    }
+
+    /// One of the PCs, drawn at random.
+    pub(super) fn any(&mut self) -> usize {
+        self.rng.random_range(0..self.pcs.len())
     }
 
     /// Runs on until this moment.
@@ -142,15 +190,15 @@ impl Lan {
         match event {
             Event::Arrives { to, from, datagram } => {
                 let address = address(from);
-                let now = self.now;
+                let local = self.local(to);
                 let pc = &mut self.pcs[to];
                 if pc.on {
-                    let out = pc.core.datagram(now, address, &datagram);
+                    let out = pc.core.datagram(local, address, &datagram);
                     self.carry_out(to, out);
                 }
             }
             Event::Wakes(at) => {
-                let now = self.now;
+                let (now, local) = (self.now, self.local(at));
                 let pc = &mut self.pcs[at];
                 if pc.wakes != now {
                     return;
@@ -161,7 +209,7 @@ impl Lan {
                 }
                 pc.wakes = Instant::MAX;
                 if pc.on {
-                    let out = pc.core.tick(now);
+                    let out = pc.core.tick(local);
                     self.carry_out(at, out);
                 }
             }
@@ -189,8 +237,9 @@ impl Lan {
                 Output::Secret(_) | Output::Rekey(_) | Output::RekeyAll => {}
             }
         }
+        let local = self.local(from);
         let pc = &mut self.pcs[from];
-        let next = pc.core.next_tick().max(self.now + Duration::from_micros(1));
+        let next = self.now + pc.core.next_tick().saturating_sub(local).max(Duration::from_micros(1));
         if next < pc.wakes {
             pc.wakes = next;
             self.add(next, Event::Wakes(from));

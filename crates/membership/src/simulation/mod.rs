@@ -26,6 +26,12 @@ pub struct Report {
     pub quiet: Duration,
     /// From the healing of a cut into halves until all agreed again.
     pub healed: Option<Duration>,
+    /// From the end of a minute of coming and going until all agreed again.
+    pub churned: Option<Duration>,
+    /// From the moment when a tenth of the clocks jumped ahead by an hour until nobody disagreed any more.
+    pub jumped: Option<Duration>,
+    /// From the moment when a tenth of the nodes went on, after they had stood still for a minute, until all agreed.
+    pub resumed: Option<Duration>,
 }
 
 /// How large, how bad, how long.
@@ -48,7 +54,18 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// How long a cut lasts.
 const CUT: Duration = Duration::from_secs(60);
 
-/// Runs one cluster through power-on, quiet, deaths and a cut.
+/// How long nodes come and go, how often, and how long they are gone.
+const CHURN: Duration = Duration::from_secs(60);
+const CHURN_EVERY: Duration = Duration::from_secs(5);
+const GONE_FOR: usize = 3;
+/// By how much clocks jump.
+const JUMP: Duration = Duration::from_secs(3600);
+/// How long to look what comes of that.
+const AFTERMATH: Duration = Duration::from_secs(15);
+/// How long PCs stand still.
+const SLEEP: Duration = Duration::from_secs(60);
+
+/// Runs one cluster through power-on, quiet, deaths, a cut, coming and going, and clocks that jump or stand still.
 pub fn run(scenario: &Scenario) -> Report {
     let Scenario { nodes, loss, quiet, deaths, seed } = *scenario;
     let spread = Duration::from_secs(3);
@@ -68,8 +85,17 @@ pub fn run(scenario: &Scenario) -> Report {
     lan.run(CUT);
     lan.cut = false;
     let healed = until_agreed(&mut lan);
+    let churned = churn(&mut lan);
+    let some: Vec<usize> = (0..nodes.div_ceil(10)).collect();
+    lan.run(Duration::from_secs(10));
+    some.iter().for_each(|at| lan.jump(*at, JUMP));
+    let jumped = until_settled(&mut lan);
+    some.iter().for_each(|at| lan.switch_off(*at));
+    lan.run(SLEEP);
+    some.iter().for_each(|at| lan.resume(*at, SLEEP));
+    let resumed = until_agreed(&mut lan);
     let noticed = (median(deaths.iter().map(|death| death.0)), median(deaths.iter().map(|death| death.1)));
-    Report { nodes, loss, agreed, rate, noticed, false_alarms, quiet, healed }
+    Report { nodes, loss, agreed, rate, noticed, false_alarms, quiet, healed, churned, jumped, resumed }
 }
 
 /// How long until all agree.
@@ -82,6 +108,19 @@ fn until_agreed(lan: &mut Lan) -> Option<Duration> {
         lan.run(LOOK);
     }
     None
+}
+
+/// How long it took until the last disagreement was over, if there was any: what a shock does is seen only a little later.
+fn until_settled(lan: &mut Lan) -> Option<Duration> {
+    let begin = lan.now;
+    let mut disagreed = Duration::ZERO;
+    while lan.now - begin < AFTERMATH {
+        lan.run(LOOK);
+        if !lan.agree() {
+            disagreed = lan.now - begin;
+        }
+    }
+    until_agreed(lan).map(|more| if more.is_zero() { disagreed } else { AFTERMATH + more })
 }
 
 /// How many living nodes are missing in a list, counted when they become so.
@@ -110,6 +149,33 @@ fn die(lan: &mut Lan, at: usize) -> (Duration, Duration) {
     until_agreed(lan);
     lan.run(Duration::from_secs(10));
     (first.unwrap_or(all), all)
+}
+
+/// A twentieth of the nodes leaves every few seconds, the half of them without a word, and comes back a little later.
+fn churn(lan: &mut Lan) -> Option<Duration> {
+    let mut gone = std::collections::VecDeque::new();
+    let end = lan.now + CHURN;
+    while lan.now < end {
+        let mut leaving = Vec::new();
+        for turn in 0..lan.pcs.len().div_ceil(20) {
+            let at = lan.any();
+            if lan.pcs[at].on {
+                if turn % 2 == 0 {
+                    lan.shut_down(at);
+                } else {
+                    lan.switch_off(at);
+                }
+                leaving.push(at);
+            }
+        }
+        gone.push_back(leaving);
+        lan.run(CHURN_EVERY);
+        if gone.len() >= GONE_FOR {
+            gone.pop_front().unwrap_or_default().into_iter().for_each(|at| lan.switch_on(at));
+        }
+    }
+    gone.into_iter().flatten().for_each(|at| lan.switch_on(at));
+    until_agreed(lan)
 }
 
 fn median(times: impl Iterator<Item = Duration>) -> Duration {
