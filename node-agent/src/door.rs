@@ -31,6 +31,8 @@ pub(crate) enum Request {
     Admitted(Admitted),
     /// Keep this newer secret; peers get its key one by one.
     Secret(Admitted),
+    /// Forget the secret: the node has left its cluster, and begins anew without.
+    Drop,
     /// Use the newest key with this peer.
     Rekey(NodeFacts),
     /// Use it with all of them.
@@ -51,6 +53,8 @@ pub(crate) enum Event {
         /// What an earlier agent of this cluster knew to hold.
         settings: Settings,
     },
+    /// The secret with this mark has been kept.
+    Kept(String),
     /// Somebody has edited the shared configuration.
     Edit(Edit),
     /// Where to look for the cluster besides, as `init` says now.

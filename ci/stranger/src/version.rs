@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use brant_membership::seal::{Sealer, VERSION};
-use brant_types::boot::Admitted;
+use brant_types::boot::Kept;
 use brant_types::ports;
 use serde_json::{Value, json};
 use std::net::{Ipv6Addr, SocketAddrV6, UdpSocket};
@@ -12,7 +12,8 @@ const EVERYBODY: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 /// Says something to everybody, in the version that follows ours.
 pub(crate) fn run(secret: &str, index: u32) -> Result<Value> {
     let text = std::fs::read_to_string(secret).with_context(|| format!("reading `{secret}`"))?;
-    let admitted: Admitted = toml::from_str(&text).context("understanding the secret's file")?;
+    let kept: Kept = toml::from_str(&text).context("understanding the secret's file")?;
+    let admitted = kept.admitted.context("looking for the secret")?;
     let mut nonce = [0; 24];
     rustix::rand::getrandom(&mut nonce, rustix::rand::GetRandomFlags::empty())
         .context("asking for random bytes")?;

@@ -79,7 +79,7 @@ pub enum Output {
     },
     /// Take the WireGuard peer of this node away.
     Forget(NodeFacts),
-    /// Keep this secret; WireGuard's peers get its key one by one.
+    /// Keep this secret, and say so with [`Membership::kept`]; WireGuard's peers get its key one by one.
     Secret(ClusterSecret),
     /// This peer has the newest secret: use its key.
     Rekey(NodeFacts),
@@ -337,9 +337,9 @@ impl Membership {
                     self.hear_rotation(now, (from, envelope.from), (secret, without), &mut out);
                 }
             }
-            Message::Taken(generation) => {
+            Message::Taken(secret) => {
                 if self.fresh(now, envelope.from, envelope.sequence) {
-                    self.hear_taken((from, envelope.from), generation, &mut out);
+                    self.hear_taken((from, envelope.from), &secret, &mut out);
                 }
             }
             Message::SettingsDigest(digest) => {
@@ -375,6 +375,11 @@ impl Membership {
     /// How often a member went down, or seemed to.
     pub fn lost(&self) -> u64 {
         self.lost
+    }
+
+    /// The configuration of this node without all the others.
+    pub fn alone(&self) -> ClusterConfig {
+        ClusterConfig::of(&self.cluster_name, self.cluster, &self.settings, [&self.me])
     }
 
     /// The configuration that the present members make.

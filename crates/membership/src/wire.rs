@@ -54,8 +54,8 @@ pub enum Message {
         /// Who is not to have it.
         without: Vec<NodeId>,
     },
-    /// The sender has the secret of this generation.
-    Taken(u32),
+    /// The sender has kept a secret: a key drawn from it, which nobody else can name.
+    Taken([u8; 32]),
 }
 
 /// Where a node may be reached.

@@ -38,6 +38,9 @@ pub enum AgentRequest {
         /// The names or ids of nodes that are left out.
         without: Vec<String>,
     },
+    /// Has this node leave its cluster, forget the secret, and ask to be admitted; one [`AgentAnswer`], then the connection
+    /// closes.
+    Drop,
     /// Admits a node that has no secret; one [`AgentAnswer`], then the connection closes.
     Admit {
         /// Its name, or its id.

@@ -50,7 +50,19 @@ pub struct BootFacts {
     pub links: Vec<LinkFacts>,
 }
 
-/// The cluster that somebody has admitted this node to, or its newer secret, since it has booted: [`ADMITTED`] (mode 0600, root).
+/// What this node has learned of clusters since it was handed over: [`KEPT`] (mode 0600, root).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// The mark ([`ClusterSecret::mark`]) of the medium's secret, where somebody has had this node drop it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<String>,
+    /// The cluster that it was admitted to, or its newer secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admitted: Option<Admitted>,
+}
+
+/// A cluster, and its secret, as it is told to whom it lets in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Admitted {
@@ -60,8 +72,8 @@ pub struct Admitted {
     pub secret: ClusterSecret,
 }
 
-/// Where that is; on a stick that keeps what is written it outlives the boot.
-pub const ADMITTED: &str = "/run/brant/rw/admitted.toml";
+/// Where [`Kept`] is; on a stick that keeps what is written it outlives the boot.
+pub const KEPT: &str = "/run/brant/rw/admitted.toml";
 
 /// What a node was handed over cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +88,7 @@ pub enum NoFacts {
         source: io::Error,
     },
     /// A file is not what it should be. The parser's own message could quote the secret.
-    #[error("`{BOOT_FACTS}` or `{ADMITTED}` is damaged")]
+    #[error("`{BOOT_FACTS}` or `{KEPT}` is damaged")]
     Damaged,
 }
 
@@ -88,23 +100,25 @@ impl BootFacts {
     pub fn read(file: impl Fn(&str) -> io::Result<String>) -> Result<Self, NoFacts> {
         let unreadable = |path, source| NoFacts::Unreadable { path, source };
         let handed_over = file(BOOT_FACTS).map_err(|error| unreadable(BOOT_FACTS, error))?;
-        let admitted = match file(ADMITTED) {
+        let kept = match file(KEPT) {
             Ok(text) => Some(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(unreadable(ADMITTED, error)),
+            Err(error) => return Err(unreadable(KEPT, error)),
         };
-        Self::understand(&handed_over, admitted.as_deref()).map_err(|_| NoFacts::Damaged)
+        Self::understand(&handed_over, kept.as_deref()).map_err(|_| NoFacts::Damaged)
     }
 
-    /// Understands the hand-over; the cluster that this node was admitted to since is its own, unless the image has one, and
-    /// a newer secret of the image's cluster counts.
+    /// Understands the hand-over; the cluster that this node was admitted to since is its own, unless the image has one that
+    /// it has not dropped, and a newer secret of the image's cluster counts.
     ///
     /// # Errors
     /// What the parser said; its message may quote the text, which may hold the secret.
-    fn understand(handed_over: &str, admitted: Option<&str>) -> Result<Self, toml::de::Error> {
+    fn understand(handed_over: &str, kept: Option<&str>) -> Result<Self, toml::de::Error> {
         let mut facts: Self = toml::from_str(handed_over)?;
-        let Some(admitted) = admitted else { return Ok(facts) };
-        let Admitted { cluster, secret } = toml::from_str(admitted)?;
+        let Some(kept) = kept else { return Ok(facts) };
+        let Kept { dropped, admitted } = toml::from_str(kept)?;
+        facts.secret = facts.secret.filter(|own| dropped.as_ref() != Some(&own.mark()));
+        let Some(Admitted { cluster, secret }) = admitted else { return Ok(facts) };
         let counts = facts.secret.as_ref().is_none_or(|own| {
             ClusterId::of(own) == ClusterId::of(&secret) && secret.generation() > own.generation()
         });
@@ -260,19 +274,25 @@ mod tests {
     fn what_a_node_was_admitted_to_counts_unless_its_image_knows_better() {
         let own = ClusterSecret::from_bytes([1; 32]);
         let other = ClusterSecret::from_bytes([2; 32]);
-        let facts = |secret: Option<&ClusterSecret>, kept: &ClusterSecret| {
+        let facts = |secret: Option<&ClusterSecret>,
+                     kept: &ClusterSecret,
+                     dropped: Option<&ClusterSecret>| {
             let secret = secret.map_or(String::new(), |secret| format!("secret = \"{}\"", secret.reveal()));
             let text = format!(
                 "host_name = \"a\"\nmachine_id = \"1\"\nimage_id = \"2\"\ncluster = \"x\"\nroot_mounted_at = 4.0\n{secret}"
             );
-            let kept = Admitted { cluster: "kept".to_owned(), secret: kept.clone() };
+            let admitted = Admitted { cluster: "kept".to_owned(), secret: kept.clone() };
+            let kept = Kept { dropped: dropped.map(ClusterSecret::mark), admitted: Some(admitted) };
             let facts = BootFacts::understand(&text, Some(&toml::to_string(&kept).unwrap())).unwrap();
             (facts.cluster, facts.secret.unwrap())
         };
         let later = own.successor([3; 32]);
-        assert_eq!(facts(None, &other), ("kept".to_owned(), other.clone()));
-        assert_eq!(facts(Some(&own), &later), ("kept".to_owned(), later.clone()));
-        assert_eq!(facts(Some(&own), &other), ("x".to_owned(), own.clone()));
-        assert_eq!(facts(Some(&later), &own), ("x".to_owned(), later));
+        assert_eq!(facts(None, &other, None), ("kept".to_owned(), other.clone()));
+        assert_eq!(facts(Some(&own), &later, None), ("kept".to_owned(), later.clone()));
+        assert_eq!(facts(Some(&own), &other, None), ("x".to_owned(), own.clone()));
+        assert_eq!(facts(Some(&later), &own, None), ("x".to_owned(), later.clone()));
+        // What was dropped does not count, and what somebody has written onto the stick since does.
+        assert_eq!(facts(Some(&own), &other, Some(&own)), ("kept".to_owned(), other.clone()));
+        assert_eq!(facts(Some(&later), &other, Some(&own)), ("x".to_owned(), later));
     }
 }

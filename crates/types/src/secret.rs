@@ -49,6 +49,11 @@ impl ClusterSecret {
         self.succession.map(|succession| succession.cluster)
     }
 
+    /// What this secret is known again by, in hexadecimal, where it is not to be kept itself.
+    pub fn mark(&self) -> String {
+        self.key("mark").iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// A key for one purpose (HKDF-SHA256, RFC 5869); purposes never share a key.
     pub fn key(&self, purpose: &str) -> [u8; 32] {
         let mut key = [0; 32];

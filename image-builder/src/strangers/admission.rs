@@ -8,19 +8,22 @@ use brant_types::agent::ClusterView;
 /// What the stranger says of itself; its members say who it is.
 pub(super) fn asks(run: &mut Run) -> Result<String> {
     run.patience.wait(AGREEING, || run.lists(&run.both(), run.members.len()))?;
-    let name = run.stranger.host_name()?;
-    run.patience.wait(AGREEING, || {
-        for member in &run.members {
-            let view: ClusterView = member.nodes()?;
-            let known = view.applicants.iter().any(|applicant| applicant.name == name);
-            ensure!(known, "{} does not say that {name} asks", member.name);
-        }
-        code(&run.stranger)
-    })?;
+    let name = run.patience.wait(AGREEING, || is_listed(run))?;
     run.lists(&run.both(), run.members.len())?;
     let console = run.stranger.shell(ROOT, "dmesg | grep 'waits to be admitted'")?;
     ensure!(console.contains(&format!("sudo brant admit {name}")), "the console says: {}", console.trim());
     Ok(format!("{name} asks"))
+}
+
+/// Every member says that it asks, and it shows a code; gives its name.
+pub(super) fn is_listed(run: &Run) -> Result<String> {
+    let name = run.stranger.host_name()?;
+    for member in &run.members {
+        let view: ClusterView = member.nodes()?;
+        let known = view.applicants.iter().any(|applicant| applicant.name == name);
+        ensure!(known, "{} does not say that {name} asks", member.name);
+    }
+    code(&run.stranger).map(|_| name)
 }
 
 /// A code that it does not show, and somebody who may not admit.

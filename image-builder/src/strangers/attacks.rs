@@ -3,7 +3,7 @@
 use super::{AGREEING, Run};
 use crate::cluster::node::{Node, ROOT};
 use anyhow::{Context, Result, ensure};
-use brant_types::boot::ADMITTED;
+use brant_types::boot::KEPT;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -88,7 +88,7 @@ pub(super) fn floods(run: &mut Run) -> Result<String> {
 /// With the secret that the stranger has by now: a word in the next version of the protocol.
 pub(super) fn another_version(run: &mut Run) -> Result<String> {
     let (_, index) = target(run)?;
-    run.stranger.shell(ROOT, &format!("{TOOL} version {ADMITTED} {index}"))?;
+    run.stranger.shell(ROOT, &format!("{TOOL} version {KEPT} {index}"))?;
     run.patience.wait(AGREEING, || {
         for member in &run.members {
             let said = member.shell(ROOT, "brant nodes 2>&1; dmesg | grep 'of the protocol' || true")?;

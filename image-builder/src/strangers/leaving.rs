@@ -1,6 +1,6 @@
 //! A node is left out: all others get another secret, while a process is away.
 
-use super::{AGREEING, Run};
+use super::{AGREEING, Run, admission};
 use crate::cluster::node::{ROOT, USER};
 use anyhow::{Context, Result, ensure};
 use brant_types::agent::NodeState;
@@ -83,4 +83,20 @@ pub(super) fn is_left_out(run: &mut Run) -> Result<String> {
     })?;
     home.shell(USER, &format!("kill {pid}"))?;
     Ok(format!("{left_out} is out; a process went on, and came home with the new secret"))
+}
+
+/// What was left out asks by itself once it is told to forget the secret of before.
+pub(super) fn drops_its_secret(run: &mut Run) -> Result<String> {
+    let said = run.stranger.shell(ROOT, "brant secret drop 2>&1")?;
+    ensure!(said.contains("asks to be admitted"), "`brant secret drop` says: {}", said.trim());
+    let shows =
+        || run.stranger.shell(ROOT, "! ip link show brant0 2> /dev/null && ! brant secret show 2> /dev/null");
+    run.patience.wait(AGREEING, || shows().map(drop))?;
+    // For as long as the change of the secret lasts it is not heard.
+    run.patience.wait(3 * AGREEING, || {
+        ensure!(run.members[0].nodes()?.rotation.is_none(), "the change of the secret is not over");
+        Ok(())
+    })?;
+    run.patience.wait(AGREEING, || admission::is_listed(run))?;
+    admission::right_code(run)
 }

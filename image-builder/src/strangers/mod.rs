@@ -48,6 +48,7 @@ const STEPS: &[Step<Run>] = &[
     ("the right code admits, and it joins", admission::right_code),
     ("a node of another version is told of, and changes nothing", attacks::another_version),
     ("a node that is left out stays out, and what is away goes on", leaving::is_left_out),
+    ("it drops its secret, asks, and is admitted again", leaving::drops_its_secret),
 ];
 
 /// Two members, and one who is none.

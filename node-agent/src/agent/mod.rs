@@ -66,6 +66,7 @@ pub(crate) fn run() -> Result<()> {
         joined: Vec::new(),
         beacons: 0,
         refused_edit: None,
+        dropping: false,
         versions_told: BTreeSet::new(),
     };
     runtime.block_on(service.run(udp, listener, helper))
@@ -103,6 +104,8 @@ struct Service {
     joined: Vec<SocketAddrV6>,
     beacons: u64,
     refused_edit: Option<String>,
+    /// Whether it has left the cluster for good, and the helper is to end.
+    dropping: bool,
     /// Whose version was spoken of already.
     versions_told: BTreeSet<Ipv6Addr>,
 }
@@ -157,20 +160,29 @@ impl Service {
                 }
                 Some(wish) = wished.recv() => self.fulfil(&lan, wish).await,
                 event = events.recv() => {
+                    if event.is_none() && self.dropping {
+                        return Ok(());
+                    }
                     // Without its overlay the node is of no use; the supervisor starts both anew.
                     let out = self.take_event(event.context("the helper has ended")?);
                     views.send_replace(self.view());
                     out
                 }
                 _ = stop.recv() => {
-                    for output in self.core.leave(now()) {
-                        if let Output::Send { to, datagram } = output { lan.send(to, &datagram).await; }
-                    }
+                    self.say_goodbye(&lan).await;
                     return Ok(());
                 }
             };
             if self.carry_out(&lan, out).await? {
                 views.send_replace(self.view());
+            }
+        }
+    }
+
+    async fn say_goodbye(&mut self, lan: &Lan) {
+        for output in self.core.leave(now()) {
+            if let Output::Send { to, datagram } = output {
+                lan.send(to, &datagram).await;
             }
         }
     }
@@ -207,6 +219,20 @@ impl Service {
                 (AgentAnswer::Done, Vec::new())
             }
             What::Rotate { without } => wish::rotate(&mut self.core, &without, now()),
+            What::Drop => {
+                self.say_goodbye(lan).await;
+                self.dropping = true;
+                // The helper ends with that, and both begin anew.
+                let asked =
+                    [Request::Config(self.core.alone()), Request::Drop].map(|request| self.ask(request));
+                let said = match asked.into_iter().collect::<Result<()>>() {
+                    Ok(()) => AgentAnswer::Done,
+                    Err(error) => {
+                        AgentAnswer::Refused(wish::refused("no_helper", &format!("{error:#}"), None))
+                    }
+                };
+                (said, Vec::new())
+            }
             What::Admit { node, code } => {
                 let out = self.admitting.begin(now(), (&node, &code), answer);
                 send_all(lan, out).await;
@@ -234,6 +260,7 @@ impl Service {
                 self.core.link_changed(now());
                 Vec::new()
             }
+            Event::Kept(mark) => self.core.kept(now(), &mark),
             // It was the first, and comes once.
             Event::Hello { .. } => Vec::new(),
         }

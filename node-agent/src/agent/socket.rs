@@ -72,6 +72,7 @@ async fn answer(
         | AgentRequest::Join { .. }
         | AgentRequest::Admit { .. }
         | AgentRequest::Rotate { .. }
+        | AgentRequest::Drop
             if who.uid() != 0 =>
         {
             let hint = "say it as root, with `sudo`";
@@ -82,6 +83,7 @@ async fn answer(
         AgentRequest::Set { key, value } => wish(write, &wishes, What::Set { key, value }).await,
         AgentRequest::Admit { node, code } => wish(write, &wishes, What::Admit { node, code }).await,
         AgentRequest::Rotate { without } => wish(write, &wishes, What::Rotate { without }).await,
+        AgentRequest::Drop => wish(write, &wishes, What::Drop).await,
         AgentRequest::Join { address } => wish(write, &wishes, What::Join(address)).await,
     }
 }

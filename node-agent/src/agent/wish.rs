@@ -24,6 +24,8 @@ pub(super) enum What {
     Join(IpAddr),
     /// Another secret, and who is not to have it.
     Rotate { without: Vec<String> },
+    /// Out of the cluster.
+    Drop,
     /// A node to be admitted, by the code that it shows.
     Admit { node: String, code: String },
 }

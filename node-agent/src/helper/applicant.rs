@@ -1,15 +1,18 @@
 //! The helper of a node that waits to be admitted: it keeps the secret when there is one, and does nothing else.
 
 use super::identity::{self, Identity};
+use super::overlay::Overlay;
 use crate::door::{self, Event, Request};
 use anyhow::{Context, Result};
-use brant_types::boot::{ADMITTED, Admitted};
+use brant_types::boot::{Admitted, BOOT_FACTS, BootFacts, KEPT, Kept};
 use brant_types::settings::Settings;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 /// Serves the agent until the node is admitted, or the agent ends.
 pub(super) fn serve(agent: UnixStream, key: &Identity) -> Result<()> {
+    // Of a cluster that this node has left.
+    Overlay::down()?;
     let (public, incarnation) = (key.public, key.incarnation);
     super::tell(&agent, &Event::Hello { public, incarnation, settings: Settings::default() })?;
     super::tell(&agent, &Event::Seeds(crate::facts()?.seeds))?;
@@ -17,16 +20,40 @@ pub(super) fn serve(agent: UnixStream, key: &Identity) -> Result<()> {
     while super::hear(&agent, &mut read)? {
         while let Some(request) = door::take(&mut read)? {
             if let Request::Admitted(admitted) = request {
-                return keep(&admitted);
+                return keep(admitted);
             }
         }
     }
     Ok(())
 }
 
-/// Keeps a cluster's secret, for root only.
-pub(super) fn keep(admitted: &Admitted) -> Result<()> {
-    let text = toml::to_string(admitted).context("writing the cluster's secret down")?;
-    identity::keep(Path::new(ADMITTED), &text)
-        .with_context(|| format!("keeping the cluster's secret in `{ADMITTED}`"))
+/// Keeps a cluster's secret.
+pub(super) fn keep(admitted: Admitted) -> Result<()> {
+    write(&Kept { admitted: Some(admitted), ..kept()? })
+}
+
+/// Keeps that the secrets of now, the medium's and a kept one, are not to be used any more.
+pub(super) fn drop_secret() -> Result<()> {
+    let own = BootFacts::read(|path| match path {
+        BOOT_FACTS => std::fs::read_to_string(path),
+        _ => Err(std::io::ErrorKind::NotFound.into()),
+    });
+    let own = own.context("looking what init has handed over")?.secret;
+    write(&Kept { dropped: own.map(|own| own.mark()).or(kept()?.dropped), admitted: None })
+}
+
+fn kept() -> Result<Kept> {
+    match std::fs::read_to_string(KEPT) {
+        // The parser's own message could quote the secret.
+        Ok(text) => toml::from_str(&text).map_err(|_| anyhow::anyhow!("`{KEPT}` is damaged")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Kept::default()),
+        Err(error) => Err(error).with_context(|| format!("reading `{KEPT}`")),
+    }
+}
+
+/// For root only.
+fn write(kept: &Kept) -> Result<()> {
+    let text = toml::to_string(kept).context("writing the cluster's secret down")?;
+    identity::keep(Path::new(KEPT), &text)
+        .with_context(|| format!("keeping the cluster's secret in `{KEPT}`"))
 }

@@ -117,6 +117,9 @@ impl Helper {
                 return Ok(());
             }
             while let Some(request) = door::take(&mut read)? {
+                if request == Request::Drop {
+                    return applicant::drop_secret();
+                }
                 if let Err(error) = self.fulfil(request) {
                     tracing::error!("{error:#}");
                 }
@@ -182,6 +185,7 @@ impl Helper {
                 self.overlay.rekey(&facts.key)
             }
             Request::RekeyAll => self.overlay.rekey_all(),
+            Request::Drop => Ok(()),
             Request::Admitted(_) => anyhow::bail!("the agent of a member asks to be admitted"),
             Request::Forget(facts) => {
                 self.check(&facts)?;
@@ -202,8 +206,11 @@ impl Helper {
     /// Keeps a newer secret, and has ssh follow it; what fails is tried again.
     fn keep_secret(&mut self) -> Result<()> {
         let Some(admitted) = &self.unkept else { return Ok(()) };
-        let kept = applicant::keep(admitted);
+        let kept = applicant::keep(admitted.clone());
         let renewed = self.ssh.as_mut().map_or(Ok(()), |ssh| ssh.renew(&admitted.secret));
+        if kept.is_ok() {
+            tell(&self.agent, &Event::Kept(admitted.secret.mark()))?;
+        }
         kept.and(renewed)?;
         self.unkept = None;
         Ok(())

@@ -29,9 +29,7 @@ impl Overlay {
             overlay.rekey_all()?;
             return Ok(overlay);
         }
-        if Path::new("/sys/class/net").join(INTERFACE).exists() {
-            ip(&["link", "del", INTERFACE])?;
-        }
+        Self::down()?;
         ip(&["link", "add", INTERFACE, "type", "wireguard"])?;
         Tool::new("wg")
             .args([
@@ -48,6 +46,14 @@ impl Overlay {
         ip(&["-6", "address", "add", &format!("{address}/64"), "dev", INTERFACE, "nodad"])?;
         ip(&["link", "set", INTERFACE, "up"])?;
         Ok(Self { cluster, preshared })
+    }
+
+    /// Takes the interface away, if there is one, and all connections over it.
+    pub(super) fn down() -> Result<()> {
+        if Path::new("/sys/class/net").join(INTERFACE).exists() {
+            ip(&["link", "del", INTERFACE])?;
+        }
+        Ok(())
     }
 
     /// Takes another secret, for peers that are made from now on, and for those that are told to use it.

@@ -1,9 +1,10 @@
-//! `brant secret rotate`, `brant secret show`, and `brant forget`.
+//! `brant secret rotate`, `brant secret drop`, `brant secret show`, and `brant forget`.
 
 use crate::ask;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use brant_types::agent::{AgentAnswer, AgentRequest, RotationView};
 use brant_types::boot::BootFacts;
+use brant_types::migration::{ProcessList, ProcessState, ProcessView, UserAnswer, UserRequest};
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub(crate) enum Verb {
     /// Give the cluster another secret, while it runs; media with the one before join no more.
     Rotate,
+    /// Have this node leave its cluster, forget the secret, and ask to be admitted to one.
+    Drop,
     /// Print the secret, for `brant-image customise --secret-file` (root only).
     Show,
 }
@@ -33,6 +36,7 @@ pub(crate) struct Forget {
 pub(crate) fn run(verb: &Verb) -> Result<ExitCode> {
     match verb {
         Verb::Rotate => rotate(&[]),
+        Verb::Drop => leave(),
         Verb::Show => show(),
     }
 }
@@ -59,7 +63,7 @@ fn rotate(without: &[String]) -> Result<ExitCode> {
         if taken == of || late {
             let mut out = std::io::stdout();
             for node in without {
-                writeln!(out, "{node} is left out; to come back it has to start from a medium with the new secret, or without any")
+                writeln!(out, "{node} is left out; to come back: on it, `brant secret drop`, and admit it; or start it from a new medium")
                     .context("printing")?;
             }
             writeln!(out, "the cluster has another secret; {taken} of {of} nodes have it")
@@ -71,6 +75,35 @@ fn rotate(without: &[String]) -> Result<ExitCode> {
             return Ok(if taken == of { ExitCode::SUCCESS } else { ExitCode::from(1) });
         }
         std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Never while processes would be lost by it.
+fn leave() -> Result<ExitCode> {
+    let answer = ask::migrationd(&UserRequest::Ps)?;
+    let UserAnswer::Processes(ProcessList { processes }) = answer else {
+        bail!("migrationd shows no processes")
+    };
+    let bound = |view: &&ProcessView| {
+        matches!(view.state, ProcessState::Moving | ProcessState::Away | ProcessState::Guest)
+    };
+    let bound: Vec<String> = processes.iter().filter(bound).map(|view| view.pid.to_string()).collect();
+    if !bound.is_empty() {
+        eprintln!(
+            "brant: these processes are away from this node, or guests on it, and would be lost: {}",
+            bound.join(", ")
+        );
+        eprintln!("hint: `brant migrate PID home`, on their home node, brings each back");
+        return Ok(ExitCode::from(1));
+    }
+    let cluster = ask::agent()?.cluster;
+    match ask::agent_for(&AgentRequest::Drop)? {
+        AgentAnswer::Refused(refused) => Ok(ask::refuse(&refused)),
+        AgentAnswer::Done => {
+            writeln!(std::io::stdout(), "this node has left cluster `{cluster}`, and asks to be admitted to one; `brant nodes` shows its code")
+                .context("printing")?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

@@ -5,7 +5,8 @@
 //!   ▲                            │ 5 s
 //!   └────────── 60 s ── Closing: seals with the new one, opens both
 //!
-//! In both: tells those that have not said that they have it.
+//! In both, once this node has kept it: tells those that have not said that they have. Where it is made, and is not kept
+//! within 5 s, nothing has changed.
 //! ```
 //!
 //! The next secret goes from node to node over the overlay only, where WireGuard has authenticated each by its own key: who
@@ -34,6 +35,8 @@ const CLOSING: Duration = Duration::from_secs(60);
 const SETTLED: Duration = Duration::from_secs(5);
 /// Most nodes that are left out at a time.
 pub(crate) const MOST_LEFT_OUT: usize = 16;
+/// What the key is for that says that a node has a secret.
+const TAKEN: &str = "taken";
 /// To how many each node tells it each second.
 const FANOUT: usize = 16;
 
@@ -68,6 +71,8 @@ pub(super) struct Telling {
     whom: BTreeSet<NodeId>,
     /// Who is known to have it.
     taken: BTreeSet<NodeId>,
+    /// Whether this node has kept it, so that it still has it after a restart.
+    kept: bool,
 }
 
 impl Membership {
@@ -102,11 +107,8 @@ impl Membership {
     pub fn rotation(&self) -> Option<RotationView> {
         let alive = || self.peers.values().filter(|peer| peer.standing == Standing::Alive);
         let of = u32::try_from(alive().count()).unwrap_or(u32::MAX).saturating_add(1);
-        let (generation, taken) = match &self.rotation {
-            Rotation::Still => return None,
-            Rotation::Spreading { next, telling, .. } => (next.generation(), &telling.taken),
-            Rotation::Closing { telling, .. } => (self.secret.generation(), &telling.taken),
-        };
+        let (secret, Telling { taken, .. }) = self.coming()?;
+        let generation = secret.generation();
         let taken = alive().filter(|peer| taken.contains(&peer.facts.id)).count();
         let taken = u32::try_from(taken).unwrap_or(u32::MAX).saturating_add(1);
         Some(RotationView { generation, taken, of })
@@ -147,30 +149,49 @@ impl Membership {
             // Once it is over, another of the same generation comes too late.
             Rotation::Still => (&self.secret, secret.generation() > self.secret.generation()),
         };
-        let generation = secret.generation();
         if newer {
-            self.begin_rotation(now, secret, &without, out);
+            self.begin_rotation(now, secret.clone(), &without, out);
         } else if order(&secret) != order(known) {
             return;
         }
         self.has_taken(id, out);
-        let datagram = self.seal(Message::Taken(generation));
-        out.push(Output::Send { to: self.by_overlay(id), datagram });
+        // Who has not kept it yet is told again, and says so then.
+        if self.coming().is_some_and(|(_, telling)| telling.kept) {
+            let datagram = self.seal(Message::Taken(secret.key(TAKEN)));
+            out.push(Output::Send { to: self.by_overlay(id), datagram });
+        }
+    }
+
+    /// The secret with this mark has been kept: others are told of it now, and hear that it is here.
+    pub fn kept(&mut self, now: Instant, mark: &str) -> Vec<Output> {
+        let mut out = Vec::new();
+        if self.coming().is_some_and(|(secret, _)| secret.mark() == mark)
+            && let Rotation::Spreading { telling, .. } | Rotation::Closing { telling, .. } =
+                &mut self.rotation
+        {
+            telling.kept = true;
+            self.go_on_rotating(now, &mut out);
+        }
+        out
+    }
+
+    /// The secret that the change leads to, and who has it.
+    fn coming(&self) -> Option<(&ClusterSecret, &Telling)> {
+        match &self.rotation {
+            Rotation::Still => None,
+            Rotation::Spreading { next, telling, .. } => Some((next, telling)),
+            Rotation::Closing { telling, .. } => Some((&self.secret, telling)),
+        }
     }
 
     /// Hears that a node has the secret.
     pub(super) fn hear_taken(
         &mut self,
         (from, id): (SocketAddrV6, NodeId),
-        generation: u32,
+        secret: &[u8; 32],
         out: &mut Vec<Output>,
     ) {
-        let ours = match &self.rotation {
-            Rotation::Still => return,
-            Rotation::Spreading { next, .. } => next.generation(),
-            Rotation::Closing { .. } => self.secret.generation(),
-        };
-        if ours == generation && self.is_by_overlay(from, id) {
+        if self.coming().is_some_and(|(ours, _)| ours.key(TAKEN) == *secret) && self.is_by_overlay(from, id) {
             self.has_taken(id, out);
         }
     }
@@ -195,6 +216,14 @@ impl Membership {
             peer.settled |= peer.standing == Standing::Alive && now >= peer.since + SETTLED;
         }
         self.rotation = match std::mem::replace(&mut self.rotation, Rotation::Still) {
+            // Where it was made it could not be kept, and nobody else has heard of it.
+            Rotation::Spreading { telling, since, .. }
+                if now >= since + SPREADING && !telling.kept && telling.taken.is_empty() =>
+            {
+                self.left_out.clear();
+                out.push(Output::Secret(self.secret.clone()));
+                Rotation::Still
+            }
             Rotation::Spreading { next, sealer, telling, since } if now >= since + SPREADING => {
                 self.secret = next;
                 let old = std::mem::replace(&mut self.sealer, sealer);
@@ -207,12 +236,8 @@ impl Membership {
             }
             rotation => rotation,
         };
-        let (secret, telling) = match &self.rotation {
-            Rotation::Still => return,
-            Rotation::Spreading { next, telling, .. } => (next.clone(), telling),
-            Rotation::Closing { telling, .. } => (self.secret.clone(), telling),
-        };
-        let without = telling.without.clone();
+        let Some((secret, telling)) = self.coming().filter(|(_, telling)| telling.kept) else { return };
+        let (secret, without) = (secret.clone(), telling.without.clone());
         let missing: Vec<NodeId> = telling.whom.difference(&telling.taken).copied().collect();
         // From another place in the list each second.
         let first = usize::try_from(now.as_secs()).unwrap_or(0) * FANOUT;
@@ -240,11 +265,14 @@ impl Membership {
         let sealer = Sealer::new(&next);
         out.push(Output::Secret(next.clone()));
         let settled = self.peers.iter().filter(|(_, peer)| peer.settled).map(|(id, _)| *id);
-        let telling = Telling { without: without.to_vec(), whom: settled.collect(), taken: BTreeSet::new() };
+        let telling = Telling {
+            without: without.to_vec(),
+            whom: settled.collect(),
+            taken: BTreeSet::new(),
+            kept: false,
+        };
         self.rotation = Rotation::Spreading { next, sealer, telling, since: now };
         self.refresh_config(now, out);
-        // At once, not only with the next second.
-        self.go_on_rotating(now, out);
     }
 
     fn by_overlay(&self, id: NodeId) -> SocketAddrV6 {

@@ -18,6 +18,8 @@ struct Lan {
     apart: Option<usize>,
     /// Whether the switch drops multicast: beacons reach the first node only, which the others have for a seed.
     pruned: bool,
+    /// Whether a new secret can be kept.
+    keeps: bool,
     rng: StdRng,
 }
 
@@ -42,6 +44,7 @@ impl Lan {
             loss: 0,
             apart: None,
             pruned: false,
+            keeps: true,
             rng: StdRng::from_seed([0; 32]),
         }
     }
@@ -62,6 +65,13 @@ impl Lan {
 
     fn deliver(&mut self, mut flying: VecDeque<(SocketAddrV6, Output)>) {
         while let Some((from, output)) = flying.pop_front() {
+            if let Output::Secret(secret) = &output {
+                let keeper = self.nodes.iter_mut().find(|(address, ..)| *address == from && self.keeps);
+                if let Some((address, core, _)) = keeper {
+                    let out = core.kept(self.now, &secret.mark());
+                    flying.extend(out.into_iter().map(|output| (*address, output)));
+                }
+            }
             // The overlay leads to a node by its own address, and shows the sender's.
             let overlay = |core: &Membership| core.cluster.overlay_address(core.me());
             let by_overlay = matches!(&output, Output::Send { to, .. } if to.ip().octets()[0] == 0xfd);

@@ -126,3 +126,36 @@ fn the_word_of_somebody_on_the_lan_is_not_taken() {
     lan.run(10);
     assert_eq!(lan.nodes[0].1.secret.generation(), 0);
 }
+
+#[test]
+fn who_has_not_kept_it_tells_nobody_and_goes_back() {
+    let mut lan = Lan::of(&[7; 3]);
+    lan.run(10);
+    lan.keeps = false;
+    rotate(&mut lan, 0, 50, &[]);
+    lan.run(4);
+    assert_eq!(lan.nodes[0].1.rotation().unwrap().taken, 1);
+    assert!(lan.nodes[1].1.rotation().is_none());
+    lan.run(3);
+    assert!(lan.nodes[0].1.rotation().is_none());
+    assert_eq!((0..3).map(|node| lan.members(node)).collect::<Vec<_>>(), [3; 3]);
+}
+
+#[test]
+fn who_has_not_kept_it_does_not_say_that_it_has_it() {
+    let mut lan = Lan::of(&[7; 3]);
+    lan.run(10);
+    let mark = lan.nodes[0].1.secret.successor([50; 32]).mark();
+    lan.keeps = false;
+    rotate(&mut lan, 0, 50, &[]);
+    let told = lan.nodes[0].1.kept(lan.now, &mark);
+    lan.deliver(told.into_iter().map(|output| (address(1), output)).collect());
+    lan.run(2);
+    assert_eq!(lan.nodes[0].1.rotation().unwrap().taken, 1);
+    // It is told of it again until it has.
+    assert!(lan.nodes[1].1.kept(lan.now, "another").is_empty());
+    let told = lan.nodes[2].1.kept(lan.now, &mark);
+    lan.deliver(told.into_iter().map(|output| (address(3), output)).collect());
+    lan.run(2);
+    assert_eq!(lan.nodes[0].1.rotation().unwrap().taken, 2);
+}
