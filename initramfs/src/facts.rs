@@ -49,6 +49,7 @@ mod tests {
             secret: Some(ClusterSecret::from_bytes([1; 32])),
             root_mounted_at: 4.5,
             seeds: Vec::new(),
+            time_servers: Vec::new(),
             addresses: Vec::new(),
             migration_lease: None,
             changes: brant_types::boot::Changes::default(),

@@ -36,6 +36,9 @@ pub struct BootFacts {
     /// Addresses to try besides the beacon (`brant.seed=`, DHCP option 224).
     #[serde(default)]
     pub seeds: Vec<IpAddr>,
+    /// Who tells the time, as DHCP says (option 42).
+    #[serde(default)]
+    pub time_servers: Vec<Ipv4Addr>,
     /// How long a home node and a host may be cut off from each other, seconds (`brant.lease=`); none says the usual.
     #[serde(default)]
     pub migration_lease: Option<u16>,

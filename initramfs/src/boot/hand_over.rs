@@ -42,6 +42,7 @@ pub(super) fn gather(
         secret: site.secret,
         root_mounted_at: uptime()?,
         seeds,
+        time_servers: Vec::new(),
         migration_lease: line.migration_lease,
         changes: root.changes(),
         addresses: line.addresses.clone(),

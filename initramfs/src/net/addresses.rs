@@ -1,9 +1,11 @@
 //! All wired links, and the addresses that they get.
 
+use super::dhcp::Client;
 use super::fixed;
 use super::interface::Interface;
 use super::links;
 use super::netlink::{LinkEvents, Netlink, Request};
+use super::remembered::Remembered;
 use crate::report;
 use anyhow::{Context, Result};
 use brant_types::boot::{FixedAddress, LinkFacts};
@@ -25,11 +27,17 @@ pub(crate) struct Links {
     left: Vec<LinkFacts>,
     /// What somebody has given.
     fixed: Vec<FixedAddress>,
+    /// What servers have granted in earlier boots.
+    remembered: Remembered,
 }
 
 impl Links {
     /// Takes up the links that there are.
-    pub(crate) fn open(left: Vec<LinkFacts>, fixed: Vec<FixedAddress>) -> Result<Self> {
+    pub(crate) fn open(
+        left: Vec<LinkFacts>,
+        fixed: Vec<FixedAddress>,
+        remembered: Remembered,
+    ) -> Result<Self> {
         let mut links = Self {
             netlink: Netlink::open()?,
             events: LinkEvents::open()?,
@@ -37,6 +45,7 @@ impl Links {
             started: Instant::now(),
             left,
             fixed,
+            remembered,
         };
         links.look()?;
         Ok(links)
@@ -93,7 +102,8 @@ impl Links {
                 None => is_first,
             };
             let fixed = self.fixed.iter().find(given).map(fixed::as_lease);
-            self.interfaces.push(Interface::new(link, seed()?, left, fixed));
+            let client = Client::new(seed()?, self.remembered.of(&link));
+            self.interfaces.push(Interface::new(link, client, left, fixed));
         }
         self.interfaces.sort_by_key(|interface| interface.link.index);
         let now = self.now();

@@ -44,7 +44,8 @@ pub(super) fn as_lease(fixed: &FixedAddress) -> Lease {
         expires_after: Duration::MAX,
         routes: fixed.gateway.map(route).into_iter().collect(),
         name_servers: fixed.name_servers.clone(),
-        domain: None,
+        domains: Vec::new(),
+        time_servers: Vec::new(),
         mtu: None,
         seeds: Vec::new(),
     }

@@ -36,20 +36,11 @@ pub(super) struct Interface {
 
 impl Interface {
     /// A link with nothing on it but, perhaps, the address that an earlier run of this service left there.
-    pub(super) fn new(link: Link, seed: u64, left: Option<&LinkFacts>, fixed: Option<Lease>) -> Self {
+    pub(super) fn new(link: Link, client: Client, left: Option<&LinkFacts>, fixed: Option<Lease>) -> Self {
         let address =
             left.and_then(|facts| facts.ipv4.map(|(address, prefix)| (address, prefix, facts.from_dhcp)));
         let hold = LinkLocal::new(link.mac);
-        Self {
-            link,
-            carrier: false,
-            client: Client::new(seed),
-            hold,
-            servers: None,
-            neighbours: None,
-            fixed,
-            address,
-        }
+        Self { link, carrier: false, client, hold, servers: None, neighbours: None, fixed, address }
     }
 
     /// The link as the hand-over file tells of it.
@@ -65,6 +56,11 @@ impl Interface {
     /// The lease in force.
     pub(super) fn lease(&self) -> Option<&Lease> {
         self.fixed.as_ref().or(self.client.lease())
+    }
+
+    /// The address that a server has granted.
+    pub(super) fn granted(&self) -> Option<(&Link, Ipv4Addr)> {
+        self.client.lease().map(|lease| (&self.link, lease.address))
     }
 
     /// What to wait for.
@@ -295,7 +291,8 @@ mod tests {
             expires_after: Duration::ZERO,
             routes: vec![Route { destination: Ipv4Addr::UNSPECIFIED, prefix: 0, gateway: Some(gateway) }],
             name_servers: Vec::new(),
-            domain: None,
+            domains: Vec::new(),
+            time_servers: Vec::new(),
             mtu: None,
             seeds: Vec::new(),
         }

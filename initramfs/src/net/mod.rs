@@ -13,6 +13,7 @@ mod jitter;
 mod link_local;
 pub(crate) mod links;
 mod netlink;
+pub(crate) mod remembered;
 mod resolver;
 mod service;
 

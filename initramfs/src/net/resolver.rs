@@ -15,8 +15,10 @@ pub(super) fn render<'a>(leases: impl Iterator<Item = &'a Lease>) -> String {
                 servers.push(*server);
             }
         }
-        if let Some(domain) = lease.domain.as_ref().filter(|domain| !domains.contains(domain)) {
-            domains.push(domain);
+        for domain in &lease.domains {
+            if !domains.contains(&domain.as_str()) {
+                domains.push(domain.as_str());
+            }
         }
     }
     if servers.is_empty() {
@@ -24,11 +26,7 @@ pub(super) fn render<'a>(leases: impl Iterator<Item = &'a Lease>) -> String {
     }
     let mut text = "# From DHCP.\n".to_owned();
     if !domains.is_empty() {
-        let _infallible = writeln!(
-            text,
-            "search {}",
-            domains.iter().map(|domain| domain.as_str()).collect::<Vec<_>>().join(" ")
-        );
+        let _infallible = writeln!(text, "search {}", domains.join(" "));
     }
     for server in servers.iter().take(MOST) {
         let _infallible = writeln!(text, "nameserver {server}");
@@ -52,7 +50,8 @@ mod tests {
             expires_after: Duration::ZERO,
             routes: Vec::new(),
             name_servers: servers.iter().map(|last| Ipv4Addr::new(10, 0, 0, *last)).collect(),
-            domain: domain.map(str::to_owned),
+            domains: domain.map(str::to_owned).into_iter().collect(),
+            time_servers: Vec::new(),
             mtu: None,
             seeds: Vec::new(),
         }

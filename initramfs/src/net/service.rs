@@ -4,6 +4,7 @@
 
 use super::addresses::Links;
 use super::interface::Interface;
+use super::remembered::Remembered;
 use super::resolver;
 use crate::{facts, report};
 use anyhow::{Context, Result};
@@ -16,6 +17,7 @@ const RESOLVER: &str = "/etc/resolv.conf";
 
 struct Service {
     links: Links,
+    remembered: Remembered,
     known: BootFacts,
     /// Seeds that did not come from a lease.
     own_seeds: Vec<IpAddr>,
@@ -25,8 +27,10 @@ struct Service {
 /// Runs until it is ended.
 pub(crate) fn run() -> Result<()> {
     let known = facts::read()?;
+    let remembered = Remembered::read();
     let mut service = Service {
-        links: Links::open(known.links.clone(), known.addresses.clone())?,
+        links: Links::open(known.links.clone(), known.addresses.clone(), remembered.clone())?,
+        remembered,
         own_seeds: known.seeds.clone(),
         known,
         resolver: None,
@@ -48,12 +52,17 @@ impl Service {
                 seeds.push(*seed);
             }
         }
+        let time_servers = leases().flat_map(|lease| &lease.time_servers).copied().collect();
+        complain(
+            "leases",
+            self.remembered.note(self.links.interfaces().iter().filter_map(Interface::granted)),
+        );
         let links = self.links.interfaces().iter().map(Interface::facts).collect();
         if self.resolver.as_ref() != Some(&resolver) {
             complain("name servers", write_resolver(&resolver));
             self.resolver = Some(resolver);
         }
-        let now_known = BootFacts { seeds, links, ..self.known.clone() };
+        let now_known = BootFacts { seeds, time_servers, links, ..self.known.clone() };
         if now_known != self.known {
             complain("hand-over", facts::write(Path::new(BOOT_FACTS), &now_known));
             self.known = now_known;

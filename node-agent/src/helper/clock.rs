@@ -1,5 +1,5 @@
 //! One time in the cluster: chronyd follows the node that the setting `clock` names, and that node its own clock, or the
-//! internet's where that can be reached.
+//! time servers that DHCP names (option 42), and the internet's, where those can be reached.
 //!
 //! chronyd starts at its own time, and may be started anew: what it was told is looked after each second.
 
@@ -9,7 +9,7 @@ use brant_sys::child::Tool;
 use brant_types::cluster::ClusterConfig;
 use brant_types::node::{ClusterId, NodeId};
 use brant_types::settings::Key;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -31,27 +31,40 @@ enum Follows {
     Node(Ipv6Addr),
 }
 
+/// What is wished of chronyd.
+#[derive(Debug)]
+enum Wish {
+    Follow(Follows),
+    /// These tell the time on the LAN.
+    Ask(Vec<Ipv4Addr>),
+}
+
 /// Who tells chronyd; it may take its time to answer, and nothing else waits for it.
 #[derive(Debug)]
 pub(super) struct Clock {
     me: NodeId,
-    wanted: Sender<Follows>,
+    wishes: Sender<Wish>,
 }
 
 impl Clock {
     /// Looks after chronyd from now on.
     pub(super) fn start(cluster: ClusterId, me: NodeId) -> Result<Self> {
-        let (wanted, wishes) = mpsc::channel();
+        let (wishes, wished) = mpsc::channel();
         std::thread::Builder::new()
             .name("clock".to_owned())
-            .spawn(move || look_after(cluster, &wishes))
+            .spawn(move || look_after(cluster, &wished))
             .context("starting a thread")?;
-        Ok(Self { me, wanted })
+        Ok(Self { me, wishes })
     }
 
     /// Takes the cluster's word for whom to follow.
     pub(super) fn follow(&self, config: &ClusterConfig) {
-        let _the_helper_ends = self.wanted.send(whom(config, self.me));
+        let _the_helper_ends = self.wishes.send(Wish::Follow(whom(config, self.me)));
+    }
+
+    /// Has these asked for the time, where it is not another node's.
+    pub(super) fn ask(&self, servers: Vec<Ipv4Addr>) {
+        let _the_helper_ends = self.wishes.send(Wish::Ask(servers));
     }
 }
 
@@ -61,20 +74,22 @@ fn whom(config: &ClusterConfig, me: NodeId) -> Follows {
     node.map_or(Follows::Itself, |node| Follows::Node(node.overlay))
 }
 
-fn look_after(cluster: ClusterId, wishes: &Receiver<Follows>) {
-    let mut wanted = Follows::Itself;
+fn look_after(cluster: ClusterId, wished: &Receiver<Wish>) {
+    let mut wanted = (Follows::Itself, Vec::new());
     // What was told, and to which chronyd: a new one knows nothing of it.
-    let mut told: Option<(Follows, Stamp)> = None;
+    let mut told = None;
     loop {
-        match wishes.recv_timeout(LOOK_EVERY) {
-            Ok(wish) => wanted = wish,
+        match wished.recv_timeout(LOOK_EVERY) {
+            Ok(Wish::Follow(whom)) => wanted.0 = whom,
+            Ok(Wish::Ask(servers)) => wanted.1 = servers,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
         let Some(chronyd) = stamp() else { continue };
-        if told != Some((wanted, chronyd)) {
-            match tell(cluster, wanted) {
-                Ok(()) => told = Some((wanted, chronyd)),
+        let now = Some((wanted.clone(), chronyd));
+        if told != now {
+            match tell(cluster, &wanted) {
+                Ok(()) => told = now,
                 Err(error) => tracing::debug!("{error:#}"),
             }
         }
@@ -89,9 +104,9 @@ fn stamp() -> Option<Stamp> {
     Some((about.ino(), about.ctime(), about.ctime_nsec()))
 }
 
-fn tell(cluster: ClusterId, wanted: Follows) -> Result<()> {
-    replace(Path::new(SOURCES), &sources(wanted))?;
-    let own = wanted == Follows::Itself;
+fn tell(cluster: ClusterId, (whom, servers): &(Follows, Vec<Ipv4Addr>)) -> Result<()> {
+    replace(Path::new(SOURCES), &sources(*whom, servers))?;
+    let own = *whom == Follows::Itself;
     let local = if own { format!("local stratum {STRATUM}") } else { "local off".to_owned() };
     let network = format!("allow {}/64", cluster.network());
     for command in [&network, &local, "reload sources"] {
@@ -104,11 +119,16 @@ fn tell(cluster: ClusterId, wanted: Follows) -> Result<()> {
     Ok(())
 }
 
-fn sources(follows: Follows) -> String {
+fn sources(follows: Follows, servers: &[Ipv4Addr]) -> String {
     match follows {
-        Follows::Itself => "# Written by node-agent: the internet's time, where it can be reached.\n\
-                            pool 2.debian.pool.ntp.org iburst\n"
-            .to_owned(),
+        Follows::Itself => {
+            let near: String =
+                servers.iter().map(|server| format!("server {server} iburst prefer\n")).collect();
+            format!(
+                "# Written by node-agent: the LAN's time, and the internet's, where they can be reached.\n\
+                 {near}pool 2.debian.pool.ntp.org iburst\n"
+            )
+        }
         Follows::Node(address) => format!(
             "# Written by node-agent: the node whose clock the cluster follows.\n\
              server {address} iburst minpoll 2 maxpoll 5 trust prefer\n"

@@ -5,10 +5,10 @@ mod clock;
 mod cluster_folder;
 mod files;
 mod firewall;
+mod handed_over;
 mod identity;
 mod nfs;
 mod overlay;
-mod seeds;
 mod shared_file;
 mod ssh;
 
@@ -20,11 +20,11 @@ use brant_types::cluster::{ClusterConfig, NodeEntry};
 use brant_types::node::{ClusterId, NodeFacts, NodeId, is_node_name};
 use clock::Clock;
 use cluster_folder::ClusterFolder;
+use handed_over::HandOver;
 use identity::Identity;
 use overlay::Overlay;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use seeds::Seeds;
 use shared_file::SharedFile;
 use ssh::Ssh;
 use std::io::{Read, Write};
@@ -69,7 +69,7 @@ pub(crate) fn run() -> Result<()> {
         me,
         overlay,
         shared: SharedFile::new(),
-        seeds: Seeds::default(),
+        handed_over: HandOver::default(),
         ssh,
         clock: Clock::start(cluster, me)?,
         folder: ClusterFolder::new(me),
@@ -96,7 +96,7 @@ struct Helper {
     me: NodeId,
     overlay: Overlay,
     shared: SharedFile,
-    seeds: Seeds,
+    handed_over: HandOver,
     ssh: Option<Ssh>,
     clock: Clock,
     folder: ClusterFolder,
@@ -152,8 +152,10 @@ impl Helper {
         if let Some(Err(error)) = self.ssh.as_mut().map(Ssh::certify_host) {
             tracing::error!("{error:#}");
         }
-        let seeds = self.seeds.if_changed();
-        self.tell_all(seeds.map(Event::Seeds));
+        if let Some(facts) = self.handed_over.if_changed() {
+            self.clock.ask(facts.time_servers);
+            self.tell_all([Event::Seeds(facts.seeds)]);
+        }
     }
 
     /// An agent that has gone is noticed when it is heard next.

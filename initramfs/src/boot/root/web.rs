@@ -6,6 +6,7 @@
 use super::memory;
 use crate::modules::Modules;
 use crate::net::addresses::Links;
+use crate::net::remembered::Remembered;
 use crate::report;
 use anyhow::{Context, Result, bail, ensure};
 use brant_sys::child::Tool;
@@ -40,7 +41,7 @@ pub(super) fn fetch(
     );
     // Packets without an address, which DHCP is made of.
     modules.load("af_packet").ok();
-    let mut links = Links::open(Vec::new(), addresses.to_vec())?;
+    let mut links = Links::open(Vec::new(), addresses.to_vec(), Remembered::default())?;
     let url = format!("http://{server}/{NAME}");
     report::say(&format!("fetching the root from {url}"));
     let since = Instant::now();

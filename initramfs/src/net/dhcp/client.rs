@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! Off → Selecting ──offer──→ Requesting ──ack──→ Bound ──T1──→ Renewing ──T2──→ Rebinding ──expiry──→ Selecting
-//!           ↑                    │ nak, no answer  ↑              │ ack            │ ack
-//!           └────────────────────┴─────────────────┴──────────────┴────────────────┘
+//!  │        ↑                    │ nak, no answer  ↑              │ ack            │ ack
+//!  │        ├────────────────────┴─────────────────┼──────────────┴────────────────┘
+//!  └─→ Rebooting ───────────────ack────────────────┘   with the address of an earlier boot; nak, no answer: Selecting
 //! ```
 //! It never gives up: without an answer it asks at most once a minute, for ever. An address is dropped when the
 //! server refuses it or the lease runs out, and at no other time.
@@ -17,6 +18,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(64);
 /// How often an offer is asked for before another server is looked for.
 const REQUESTS: u32 = 4;
+/// How often the address of an earlier boot is asked for before any is taken.
+const REBOOTS: u32 = 2;
 /// The shortest wait between renewals (RFC 2131, 4.4.5).
 const LEAST_RENEWAL: Duration = Duration::from_secs(60);
 
@@ -73,6 +76,10 @@ pub(crate) enum Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     Off,
+    Rebooting {
+        address: Ipv4Addr,
+        tries: u32,
+    },
     Selecting {
         tries: u32,
     },
@@ -102,13 +109,23 @@ pub(crate) struct Client {
     began: Duration,
     sent: Duration,
     deadline: Option<Duration>,
+    /// What an earlier boot had, until it is asked for.
+    remembered: Option<Ipv4Addr>,
 }
 
 impl Client {
-    /// A client that is off; the seed spreads its retries.
-    pub(crate) fn new(seed: u64) -> Self {
+    /// A client that is off, and asks first for this address, if there is one; the seed spreads its retries.
+    pub(crate) fn new(seed: u64, remembered: Option<Ipv4Addr>) -> Self {
         let (zero, jitter) = (Duration::ZERO, Jitter::new(seed));
-        Self { jitter, state: State::Off, transaction: 0, began: zero, sent: zero, deadline: None }
+        Self {
+            jitter,
+            state: State::Off,
+            transaction: 0,
+            began: zero,
+            sent: zero,
+            deadline: None,
+            remembered,
+        }
     }
 
     /// When it wants to be called next.
@@ -120,14 +137,16 @@ impl Client {
     pub(crate) fn lease(&self) -> Option<&Lease> {
         match &self.state {
             State::Bound { lease, .. } | State::Renewing { lease, .. } => Some(lease),
-            State::Off | State::Selecting { .. } | State::Requesting { .. } => None,
+            State::Off | State::Rebooting { .. } | State::Selecting { .. } | State::Requesting { .. } => None,
         }
     }
 
     /// How long it has been asking in vain; `None` while it has a lease or is off.
     pub(crate) fn in_vain_for(&self, now: Duration) -> Option<Duration> {
         match self.state {
-            State::Selecting { .. } | State::Requesting { .. } => Some(now.saturating_sub(self.began)),
+            State::Rebooting { .. } | State::Selecting { .. } | State::Requesting { .. } => {
+                Some(now.saturating_sub(self.began))
+            }
             State::Off | State::Bound { .. } | State::Renewing { .. } => None,
         }
     }
@@ -135,7 +154,13 @@ impl Client {
     /// The link has come up (again): asks for an address, or whether the one we have is still good here.
     pub(crate) fn link_up(&mut self, now: Duration) -> Vec<Action> {
         match std::mem::replace(&mut self.state, State::Off) {
-            State::Off | State::Selecting { .. } | State::Requesting { .. } => self.select(now),
+            State::Off | State::Rebooting { .. } | State::Selecting { .. } | State::Requesting { .. } => {
+                self.begin(now);
+                match self.remembered.take() {
+                    Some(address) => self.reboot(now, address, 0),
+                    None => self.discover(now, 0),
+                }
+            }
             State::Bound { lease, granted } | State::Renewing { lease, granted, .. } => {
                 self.begin(now);
                 self.confirm(now, lease, granted)
@@ -158,6 +183,8 @@ impl Client {
         }
         match std::mem::replace(&mut self.state, State::Off) {
             State::Off => Vec::new(),
+            State::Rebooting { tries, .. } if tries >= REBOOTS => self.select(now),
+            State::Rebooting { address, tries } => self.reboot(now, address, tries),
             State::Selecting { tries } => self.discover(now, tries),
             State::Requesting { tries, .. } if tries >= REQUESTS => self.select(now),
             State::Requesting { offer, tries } => self.request(now, offer, tries),
@@ -180,6 +207,10 @@ impl Client {
             return Vec::new();
         }
         match (std::mem::replace(&mut self.state, State::Off), reply.kind) {
+            (State::Rebooting { address, .. }, ReplyKind::Ack(lease)) if lease.address == address => {
+                self.bind(now, lease)
+            }
+            (State::Rebooting { .. }, ReplyKind::Nak) => self.select(now),
             (State::Selecting { .. }, ReplyKind::Offer(offer)) => self.request(now, offer, 0),
             (State::Requesting { offer, .. }, ReplyKind::Ack(lease)) if lease.server == offer.server => {
                 self.bind(now, lease)
@@ -219,6 +250,15 @@ impl Client {
         vec![Action::Send(self.message(now, false), Destination::Broadcast)]
     }
 
+    /// INIT-REBOOT: asks everybody whether the address of an earlier boot may be ours again.
+    fn reboot(&mut self, now: Duration, address: Ipv4Addr, tries: u32) -> Vec<Action> {
+        let mut message = self.message(now, true);
+        message.wanted = Some(address);
+        self.state = State::Rebooting { address, tries: tries + 1 };
+        self.wait(now, tries);
+        vec![Action::Send(message, Destination::Broadcast)]
+    }
+
     fn request(&mut self, now: Duration, offer: Lease, tries: u32) -> Vec<Action> {
         let mut message = self.message(now, true);
         message.wanted = Some(offer.address);
@@ -252,7 +292,7 @@ impl Client {
         vec![Action::Send(message, destination)]
     }
 
-    /// INIT-REBOOT: asks everybody whether the address is still ours; silence means yes.
+    /// The same with a lease that goes on: asks everybody whether the address is still ours; silence means yes.
     fn confirm(&mut self, now: Duration, lease: Lease, granted: Duration) -> Vec<Action> {
         let mut message = self.message(now, true);
         message.wanted = Some(lease.address);

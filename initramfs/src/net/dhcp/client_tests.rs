@@ -20,7 +20,8 @@ fn lease(server: Ipv4Addr) -> Lease {
         expires_after: seconds(2000),
         routes: Vec::new(),
         name_servers: Vec::new(),
-        domain: None,
+        domains: Vec::new(),
+        time_servers: Vec::new(),
         mtu: None,
         seeds: Vec::new(),
     }
@@ -39,7 +40,7 @@ fn sent(actions: &[Action]) -> (Outgoing, Destination) {
 
 /// A client bound at second 0.
 fn bound() -> Client {
-    let mut client = Client::new(5);
+    let mut client = Client::new(5, None);
     client.link_up(Duration::ZERO);
     let offer = reply(&client, SERVER, ReplyKind::Offer(lease(SERVER)));
     client.on_reply(Duration::ZERO, offer);
@@ -50,7 +51,7 @@ fn bound() -> Client {
 
 #[test]
 fn an_offer_is_requested_and_the_ack_configures() {
-    let mut client = Client::new(5);
+    let mut client = Client::new(5, None);
     let (discover, to) = sent(&client.link_up(Duration::ZERO));
     assert!(!discover.request && to == Destination::Broadcast);
     let offer = reply(&client, SERVER, ReplyKind::Offer(lease(SERVER)));
@@ -66,7 +67,7 @@ fn an_offer_is_requested_and_the_ack_configures() {
 
 #[test]
 fn silence_is_asked_again_and_again_at_most_once_a_minute() {
-    let mut client = Client::new(5);
+    let mut client = Client::new(5, None);
     client.link_up(Duration::ZERO);
     let mut last = Duration::ZERO;
     let mut waits = Vec::new();
@@ -82,7 +83,7 @@ fn silence_is_asked_again_and_again_at_most_once_a_minute() {
 
 #[test]
 fn answers_to_others_and_late_answers_change_nothing() {
-    let mut client = Client::new(5);
+    let mut client = Client::new(5, None);
     client.link_up(Duration::ZERO);
     let mut strange = reply(&client, SERVER, ReplyKind::Offer(lease(SERVER)));
     strange.transaction ^= 1;
@@ -95,7 +96,7 @@ fn answers_to_others_and_late_answers_change_nothing() {
 
 #[test]
 fn the_second_of_two_servers_is_not_mixed_up_with_the_first() {
-    let mut client = Client::new(5);
+    let mut client = Client::new(5, None);
     client.link_up(Duration::ZERO);
     for server in [SERVER, OTHER] {
         let offer = reply(&client, server, ReplyKind::Offer(lease(server)));
@@ -107,7 +108,7 @@ fn the_second_of_two_servers_is_not_mixed_up_with_the_first() {
 
 #[test]
 fn a_server_that_offers_and_then_falls_silent_is_given_up() {
-    let mut client = Client::new(5);
+    let mut client = Client::new(5, None);
     client.link_up(Duration::ZERO);
     let offer = reply(&client, SERVER, ReplyKind::Offer(lease(SERVER)));
     client.on_reply(Duration::ZERO, offer);
@@ -121,7 +122,7 @@ fn a_server_that_offers_and_then_falls_silent_is_given_up() {
 
 #[test]
 fn a_refused_request_begins_anew_with_a_new_transaction() {
-    let mut client = Client::new(5);
+    let mut client = Client::new(5, None);
     let (first, _) = sent(&client.link_up(Duration::ZERO));
     let offer = reply(&client, SERVER, ReplyKind::Offer(lease(SERVER)));
     client.on_reply(Duration::ZERO, offer);
@@ -195,10 +196,48 @@ fn a_cable_pulled_and_plugged_asks_whether_the_address_is_still_good() {
 
 #[test]
 fn without_a_link_nothing_is_asked() {
-    let mut client = Client::new(5);
+    let mut client = Client::new(5, None);
     client.link_up(Duration::ZERO);
     client.link_down();
     assert_eq!(client.deadline(), None);
     assert_eq!(client.on_time(seconds(100)), []);
     assert_eq!(client.in_vain_for(seconds(100)), None);
+}
+
+#[test]
+fn the_address_of_an_earlier_boot_is_asked_for_first() {
+    let mut client = Client::new(5, Some(ADDRESS));
+    let (request, to) = sent(&client.link_up(Duration::ZERO));
+    assert!(request.request && to == Destination::Broadcast);
+    assert_eq!((request.wanted, request.server, request.own_address), (Some(ADDRESS), None, None));
+    // What is offered now was not asked for, and another address is not that one.
+    let other = Lease { address: Ipv4Addr::new(10, 0, 0, 77), ..lease(SERVER) };
+    for kind in [ReplyKind::Offer(lease(SERVER)), ReplyKind::Ack(other)] {
+        let reply = reply(&client, SERVER, kind);
+        assert_eq!(client.on_reply(Duration::ZERO, reply), []);
+    }
+    let ack = reply(&client, SERVER, ReplyKind::Ack(lease(SERVER)));
+    assert_eq!(client.on_reply(Duration::ZERO, ack), [Action::Configure(lease(SERVER))]);
+}
+
+#[test]
+fn where_that_is_refused_or_nobody_answers_any_is_taken() {
+    let mut client = Client::new(5, Some(ADDRESS));
+    client.link_up(Duration::ZERO);
+    let nak = reply(&client, SERVER, ReplyKind::Nak);
+    let (discover, _) = sent(&client.on_reply(Duration::ZERO, nak));
+    assert!(!discover.request && discover.wanted.is_none());
+
+    let mut client = Client::new(5, Some(ADDRESS));
+    client.link_up(Duration::ZERO);
+    let mut asked = 1;
+    let discovers_at = loop {
+        let now = client.deadline().unwrap();
+        if !sent(&client.on_time(now)).0.request {
+            break now;
+        }
+        asked += 1;
+    };
+    assert_eq!(asked, REBOOTS);
+    assert!(discovers_at < seconds(10));
 }

@@ -22,7 +22,11 @@ const OPTIONS_AT: usize = 240;
 const PAD: u8 = 0;
 const MESSAGE_TYPE: u8 = 53;
 const END: u8 = 255;
-const WANTED: [u8; 11] = [1, 3, 6, 15, 26, 51, 54, 58, 59, 121, SEEDS];
+/// The C library searches no more domains than these.
+const MOST_DOMAINS: usize = 6;
+/// More would not make the time better.
+const MOST_TIME_SERVERS: usize = 4;
+const WANTED: [u8; 13] = [1, 3, 6, 15, 26, 42, 51, 54, 58, 59, 119, 121, SEEDS];
 
 /// A message to a server.
 pub(crate) fn encode(outgoing: &Outgoing, mac: [u8; 6], host_name: &str) -> Vec<u8> {
@@ -126,9 +130,17 @@ fn lease_of(message: &Message, server: Ipv4Addr) -> Option<Lease> {
         Some(DhcpOption::SubnetMask(mask)) => lease::prefix_of(*mask).filter(|prefix| *prefix > 0),
         _ => None,
     };
-    let domain = match options.get(OptionCode::DomainName) {
-        Some(DhcpOption::DomainName(name)) => domain(name),
-        _ => None,
+    // A search list (RFC 3397) replaces the domain where both are there.
+    let domains = match (options.get(OptionCode::DomainSearch), options.get(OptionCode::DomainName)) {
+        (Some(DhcpOption::DomainSearch(names)), _) => {
+            names.iter().take(MOST_DOMAINS).filter_map(|name| domain(&name.to_ascii())).collect()
+        }
+        (_, Some(DhcpOption::DomainName(name))) => domain(name).into_iter().collect(),
+        _ => Vec::new(),
+    };
+    let time_servers = match options.get(OptionCode::NtpServers) {
+        Some(DhcpOption::NtpServers(servers)) => servers.iter().take(MOST_TIME_SERVERS).copied().collect(),
+        _ => Vec::new(),
     };
     let name_servers = match options.get(OptionCode::DomainNameServer) {
         Some(DhcpOption::DomainNameServer(servers)) => servers.clone(),
@@ -151,7 +163,8 @@ fn lease_of(message: &Message, server: Ipv4Addr) -> Option<Lease> {
         expires_after,
         routes: routes(options),
         name_servers,
-        domain,
+        domains,
+        time_servers,
         mtu,
         seeds,
     })
@@ -215,6 +228,20 @@ mod tests {
     }
 
     #[test]
+    fn a_search_list_replaces_the_domain_and_time_servers_are_few() {
+        let lease = granted(&answer(MessageType::Ack, |message| {
+            let options = message.opts_mut();
+            options.insert(DhcpOption::DomainName("lab.example".to_owned()));
+            options.insert(DhcpOption::NtpServers(vec![SERVER; 9]));
+            // `a.example`, `b.example` with the first's end, and what may not stand in a file.
+            let names = b"\x01a\x07example\x00\x01b\xc0\x02\x03x\ny\x00".to_vec();
+            options.insert(DhcpOption::Unknown(UnknownOption::new(OptionCode::DomainSearch, names)));
+        }));
+        assert_eq!(lease.domains, ["a.example", "b.example"]);
+        assert_eq!(lease.time_servers, [SERVER; MOST_TIME_SERVERS]);
+    }
+
+    #[test]
     fn an_offer_is_read_with_its_options() {
         let lease = granted(&answer(MessageType::Offer, |message| {
             let options = message.opts_mut();
@@ -234,7 +261,7 @@ mod tests {
             lease.routes,
             [Route { destination: Ipv4Addr::UNSPECIFIED, prefix: 0, gateway: Some(SERVER) }]
         );
-        assert_eq!((lease.domain.as_deref(), lease.mtu), (Some("lab.example"), Some(9000)));
+        assert_eq!((lease.domains, lease.mtu), (vec!["lab.example".to_owned()], Some(9000)));
         assert_eq!(lease.expires_after, Duration::from_secs(600));
         assert_eq!(lease.seeds, ["10.0.0.7".parse::<std::net::IpAddr>().unwrap()]);
     }
@@ -278,7 +305,7 @@ mod tests {
             message.opts_mut().insert(DhcpOption::DomainName("x\nnameserver 6.6.6.6".to_owned()));
             message.opts_mut().insert(DhcpOption::InterfaceMtu(68));
         }));
-        assert_eq!((lease.domain, lease.mtu), (None, None));
+        assert_eq!((lease.domains, lease.mtu), (vec![], None));
     }
 
     #[test]

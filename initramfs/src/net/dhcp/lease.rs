@@ -24,7 +24,9 @@ pub(crate) struct Lease {
     pub(crate) expires_after: Duration,
     pub(crate) routes: Vec<Route>,
     pub(crate) name_servers: Vec<Ipv4Addr>,
-    pub(crate) domain: Option<String>,
+    /// What names without a dot may end with.
+    pub(crate) domains: Vec<String>,
+    pub(crate) time_servers: Vec<Ipv4Addr>,
     pub(crate) mtu: Option<u16>,
     /// Nodes to try besides the beacon (option 224).
     pub(crate) seeds: Vec<IpAddr>,
