@@ -1,4 +1,5 @@
-//! A network for machines that boot from it: this host joins their segment by a tap device, and serves there.
+//! A network for machines that boot from it, or that have a DHCP server: this host joins their segment by a tap device, and
+//! serves there.
 
 use super::ways::Network;
 use crate::serve::{Interface, Options, Served};
@@ -6,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use brant_qemu::segment::Segment;
 use brant_sys::child::{Running, Tool};
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -18,28 +19,65 @@ const PREFIX: u8 = 24;
 const RANGE: (Ipv4Addr, Ipv4Addr) = (Ipv4Addr::new(10, 88, 0, 100), Ipv4Addr::new(10, 88, 0, 120));
 /// The address of the network's own DHCP server, where it has one.
 const OTHER: &str = "10.88.0.1/24";
+/// What it says where it changes: the addresses of before are not good any more, more time is to be asked for soon, and what
+/// else there is to be found on the LAN.
+const CHANGING: &[&str] = &[
+    "--dhcp-authoritative",
+    "--dhcp-option=option:T1,20",
+    "--dhcp-option=option:dns-server,10.88.0.1",
+    "--dhcp-option=option:ntp-server,10.88.0.5",
+    "--dhcp-option=option:domain-search,lab.example,x.example",
+];
 /// How long a tap may take to be joined.
 const JOINING: Duration = Duration::from_secs(20);
 
 /// It is taken down when this is dropped.
 pub(super) struct Lan {
     served: Option<Served>,
-    _other: Option<Dhcp>,
-    _joint: Joint,
+    other: Option<Dhcp>,
+    _joint: Option<Joint>,
 }
 
 impl Lan {
     /// Joins the segment and serves the image there.
     pub(super) fn begin(kind: Network, segment: Segment, iso: &Path, cache: &Path) -> Result<Self> {
         remove_leftovers();
+        let first = format!("{},{}", RANGE.0, RANGE.1);
+        if kind == Network::Dhcp {
+            let mut dhcp = Dhcp::join(segment, cache, CHANGING)?;
+            dhcp.start(&first)?;
+            return Ok(Self { served: None, other: Some(dhcp), _joint: None });
+        }
         let joint = Joint::make(segment, format!("{TAPS}{:x}", segment.port))?;
         ip(&["addr", "add", &format!("{ADDRESS}/{PREFIX}"), "dev", &joint.tap])?;
-        let other = (kind == Network::PxeBesideDhcp).then(|| Dhcp::begin(segment)).transpose()?;
+        let mut other =
+            (kind == Network::PxeBesideDhcp).then(|| Dhcp::join(segment, cache, &[])).transpose()?;
+        if let Some(other) = &mut other {
+            other.start(&first)?;
+        }
         let interface = Interface { name: joint.tap.clone(), address: ADDRESS, prefix: PREFIX };
         let options =
             Options { range: (kind != Network::PxeBesideDhcp).then_some(RANGE), port: 80, with_secret: true };
         let served = Served::begin(iso, cache, &interface, options).context("serving the image")?;
-        Ok(Self { served: Some(served), _other: other, _joint: joint })
+        Ok(Self { served: Some(served), other, _joint: Some(joint) })
+    }
+
+    /// Ends the network's own DHCP server.
+    pub(super) fn stop_dhcp(&mut self) {
+        self.other.as_mut().into_iter().for_each(Dhcp::stop);
+    }
+
+    /// Starts it again, with these addresses (`FIRST,LAST`).
+    pub(super) fn start_dhcp(&mut self, range: &str) -> Result<()> {
+        self.other.as_mut().context("finding the DHCP server")?.start(range)
+    }
+
+    /// How often it has heard or said this (`DHCPACK`).
+    pub(super) fn count(&self, word: &str) -> Result<usize> {
+        let log = &self.other.as_ref().context("finding the DHCP server")?.log;
+        let said = std::fs::read_to_string(log).context("reading what the DHCP server has said")?;
+        // `DHCPACK(tap) ADDRESS`; the list of options says the word, too.
+        Ok(said.matches(&format!("{word}(")).count())
     }
 }
 
@@ -95,34 +133,50 @@ impl Drop for Joint {
 struct Dhcp {
     server: Option<Running>,
     space: String,
+    log: PathBuf,
+    options: &'static [&'static str],
     _joint: Joint,
 }
 
 impl Dhcp {
-    fn begin(segment: Segment) -> Result<Self> {
+    fn join(segment: Segment, cache: &Path, options: &'static [&'static str]) -> Result<Self> {
         let tap = format!("{TAPS}{:x}d", segment.port);
         let joint = Joint::make(segment, tap.clone())?;
         ip(&["netns", "add", &tap])?;
-        let mut dhcp = Self { server: None, space: tap.clone(), _joint: joint };
+        let log = cache.join(format!("{tap}.log"));
+        std::fs::File::create(&log).context("making a file for what the DHCP server says")?;
+        let dhcp = Self { server: None, space: tap.clone(), log, options, _joint: joint };
         ip(&["link", "set", &tap, "netns", &tap])?;
         ip(&["-n", &tap, "addr", "add", OTHER, "dev", &tap])?;
         ip(&["-n", &tap, "link", "set", &tap, "up"])?;
-        let (first, last) = RANGE;
-        let server = Tool::new("ip").args(["netns", "exec", &tap, "dnsmasq", "--keep-in-foreground"]);
+        Ok(dhcp)
+    }
+
+    /// Starts the server.
+    fn start(&mut self, range: &str) -> Result<()> {
+        let tap = &self.space;
+        let server = Tool::new("ip").args(["netns", "exec", tap, "dnsmasq", "--keep-in-foreground"]);
         let server = server
             .args(["--conf-file=/dev/null", "--port=0", "--leasefile-ro", "--pid-file", "--user=root"])
-            .args([format!("--interface={tap}"), format!("--dhcp-range={first},{last},1h")])
+            .args([format!("--interface={tap}"), format!("--dhcp-range={range},1h")])
+            .args(self.options)
+            .arg(format!("--log-facility={}", self.log.display()))
             .stderr(Stdio::null());
-        dhcp.server = Some(server.spawn().context("starting another DHCP server")?);
-        Ok(dhcp)
+        self.server = Some(server.spawn().context("starting another DHCP server")?);
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.kill();
+        }
     }
 }
 
 impl Drop for Dhcp {
     fn drop(&mut self) {
-        if let Some(server) = self.server.take() {
-            server.kill();
-        }
+        self.stop();
+        let _gone_anyway = std::fs::remove_file(&self.log);
         // The device goes with it.
         if let Err(error) = ip(&["netns", "delete", &self.space]) {
             tracing::warn!("removing a network namespace: {error:#}");

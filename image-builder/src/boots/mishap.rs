@@ -53,7 +53,12 @@ impl Drop for Prepared {
 /// Makes what this way wants to start.
 pub(super) fn prepare(twist: Twist, iso: &Path, cache: &Path) -> Result<Prepared> {
     let arguments: &[&str] = match twist {
-        Twist::None | Twist::SecureBoot | Twist::SpareNetwork | Twist::TwoMedia | Twist::Menu => {
+        Twist::None
+        | Twist::SecureBoot
+        | Twist::DhcpChanges
+        | Twist::SpareNetwork
+        | Twist::TwoMedia
+        | Twist::Menu => {
             return Ok(Prepared { image: iso.to_owned(), second: second(twist, iso), copy: None });
         }
         Twist::Pulled => &["toram"],

@@ -1,12 +1,13 @@
 //! `brant-image boots`: one machine after the other, started from an image in each of the ways that people start it.
 
+mod dhcp;
 mod keeping;
 mod lan;
 mod menu;
 mod mishap;
 mod ways;
 
-use crate::cluster::args::{ClusterName, CreateArgs, MachineArgs};
+use crate::cluster::args::{BootMedium, ClusterName, CreateArgs, MachineArgs};
 use crate::cluster::create::{self, Nascent};
 use crate::cluster::node::{Node, ROOT};
 use crate::cluster::patience::Patience;
@@ -121,7 +122,11 @@ fn images(iso: &Path) -> Result<Images> {
 
 fn start(args: &BootsArgs, workspace: &Workspace, iso: &Path, way: &Way) -> Result<String> {
     let prepared = mishap::prepare(way.twist, iso, &workspace.cache())?;
-    let memory = way.memory.unwrap_or(if way.network.is_some() { MEMORY_FOR_ALL } else { MEMORY });
+    let memory = way.memory.unwrap_or(if matches!(way.boot, BootMedium::Network | BootMedium::NetworkUrl) {
+        MEMORY_FOR_ALL
+    } else {
+        MEMORY
+    });
     let machines = MachineArgs {
         firmware: way.firmware,
         boot: way.boot,
@@ -134,7 +139,7 @@ fn start(args: &BootsArgs, workspace: &Workspace, iso: &Path, way: &Way) -> Resu
     };
     let plan = create::plan(&CreateArgs { name: args.name.clone(), machines, dhcp: false, timeout: None })?;
     let lan = |kind| Lan::begin(kind, plan.segment, iso, &workspace.cache());
-    let _until_the_end = way.network.map(lan).transpose()?;
+    let mut until_the_end = way.network.map(lan).transpose()?;
     let nascent = Nascent::start(&plan)?;
     match way.twist {
         Twist::FlippedBit => says(&nascent, &plan, mishap::DAMAGED),
@@ -142,6 +147,10 @@ fn start(args: &BootsArgs, workspace: &Workspace, iso: &Path, way: &Way) -> Resu
         Twist::Verified | Twist::VerifiedStick => says(&nascent, &plan, "This medium is whole"),
         Twist::Kept => keeping::twice(nascent, &plan, way, false),
         Twist::KeptEncrypted => keeping::twice(nascent, &plan, way, true),
+        Twist::DhcpChanges => {
+            let (node, patience) = joined(&nascent, &plan)?;
+            dhcp::changes(&node, patience, until_the_end.as_mut().context("finding the network")?)
+        }
         Twist::Menu => menu::choose(&nascent, &plan, way, &workspace.cache()),
         Twist::None
         | Twist::SecureBoot

@@ -15,7 +15,7 @@ pub(super) struct Way {
     pub(super) memory: Option<u32>,
     /// What is special.
     pub(super) twist: Twist,
-    /// What it boots from over the network, if it does.
+    /// What there is on its network, where that matters.
     pub(super) network: Option<Network>,
     /// Which images it is for.
     pub(super) images: Images,
@@ -48,6 +48,8 @@ pub(super) enum Twist {
     DamagedBeside,
     /// The medium is a stick with the image in a file among others, as Ventoy's: the node finds it there, and joins.
     InAFile,
+    /// The DHCP server names what it can, goes, and comes back with other addresses.
+    DhcpChanges,
     /// A kernel argument gives its link an address: the node has that, and joins.
     FixedAddress,
     /// The menu shows its entries; one is chosen by keys, and starts.
@@ -60,7 +62,7 @@ pub(super) enum Twist {
     KeptEncrypted,
 }
 
-/// How a machine boots over the network. This host serves there, which needs root.
+/// What the machine's network has. This host serves there, which needs root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Network {
     /// By PXE; this host gives the addresses, too.
@@ -69,6 +71,8 @@ pub(super) enum Network {
     PxeBesideDhcp,
     /// From the URL of the ISO.
     Url,
+    /// It does not; there is a DHCP server, and nothing else.
+    Dhcp,
 }
 
 /// Which images a way is for.
@@ -98,7 +102,7 @@ const STICK: Way = Way { name: "edited-stick-bios", boot: BootMedium::Usb, twist
 const PXE: Way = Way { name: "pxe-bios", boot: BootMedium::Network, network: Some(Network::Pxe), ..CD };
 
 /// All of them.
-pub(super) const WAYS: [Way; 31] = [
+pub(super) const WAYS: [Way; 32] = [
     CD,
     Way { name: "cd-uefi", firmware: FirmwareKind::Uefi, ..CD },
     Way { name: "disk-bios", boot: BootMedium::Disk, ..CD },
@@ -122,6 +126,7 @@ pub(super) const WAYS: [Way; 31] = [
     Way { name: "menu-uefi", firmware: FirmwareKind::Uefi, twist: Twist::Menu, ..CD },
     Way { name: "two-sticks", boot: BootMedium::Usb, twist: Twist::TwoMedia, ..CD },
     Way { name: "fixed-address", twist: Twist::FixedAddress, ..CD },
+    Way { name: "dhcp-changes", twist: Twist::DhcpChanges, network: Some(Network::Dhcp), ..CD },
     Way {
         name: "one-of-two-damaged",
         boot: BootMedium::Usb,
