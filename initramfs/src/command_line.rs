@@ -1,7 +1,7 @@
 //! The kernel's command line, as far as `init` cares. Pure.
 
-use crate::net::fixed;
-use brant_types::boot::FixedAddress;
+use crate::net::{fixed, vlan};
+use brant_types::boot::{FixedAddress, Vlan};
 use brant_types::site::ARGUMENTS_FOLLOW;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddrV4};
@@ -26,6 +26,8 @@ pub(crate) struct CommandLine {
     pub(crate) server: Option<SocketAddrV4>,
     /// `ip=ADDRESS:::MASK::LINK:none`: addresses that somebody has given to links.
     pub(crate) addresses: Vec<FixedAddress>,
+    /// `vlan=NAME:LINK`: links of VLANs, to be made.
+    pub(crate) vlans: Vec<Vlan>,
     /// `brant.stick`: there is a `brant.toml` on the stick that this node was started from.
     pub(crate) stick: bool,
     /// `brant.persistence=off`: nothing is taken from what a stick keeps, and nothing is kept.
@@ -97,6 +99,10 @@ impl CommandLine {
                     self.set_server(server);
                 }
             }
+            ("vlan", Some(text)) => match vlan::parse(text) {
+                Some(vlan) => self.vlans.push(vlan),
+                None => self.unknown.push(word.to_owned()),
+            },
             ("brant.seed", Some(list)) => {
                 for item in list.split(',').filter(|item| !item.is_empty()) {
                     match item.trim_matches(['[', ']']).parse() {

@@ -51,6 +51,7 @@ mod tests {
             seeds: Vec::new(),
             time_servers: Vec::new(),
             addresses: Vec::new(),
+            vlans: Vec::new(),
             migration_lease: None,
             changes: brant_types::boot::Changes::default(),
             links: Vec::new(),

@@ -21,6 +21,7 @@ const TICK: Duration = Duration::from_millis(200);
 const FRAME: usize = 1 << 16;
 const ARP: [u8; 2] = [0x08, 0x06];
 const IPV4: [u8; 2] = [0x08, 0x00];
+const VLAN: [u8; 2] = [0x81, 0x00];
 
 /// What goes from one segment to the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub enum Passes {
     NoMulticast,
     /// What a router and its two networks would let through: IPv4 to one machine, and the question where that is.
     OneToOne,
+    /// Only what belongs to the VLAN of this number: ports of a switch that are members of it, and of nothing else.
+    Vlan(u16),
 }
 
 impl Passes {
@@ -38,6 +41,11 @@ impl Passes {
         let to_all = frame.starts_with(&[0xff; 6]);
         match self {
             Self::NoMulticast => !to_many || to_all,
+            Self::Vlan(number) => {
+                // The upper four bits are priority and the like (IEEE 802.1Q).
+                let tag = frame.get(14..16).map(|tag| u16::from_be_bytes([tag[0], tag[1]]) & 0xfff);
+                kind == VLAN && tag == Some(number)
+            }
             Self::OneToOne => kind == ARP || (kind == IPV4 && !to_many),
         }
     }
@@ -144,6 +152,10 @@ mod tests {
             assert_eq!(Passes::OneToOne.frame(&frame), routed, "{to:?}");
         }
         assert!(!Passes::NoMulticast.frame(&[]));
+        let mut tagged = frame(group, VLAN);
+        tagged[14..16].copy_from_slice(&[0xa0, 5]);
+        assert!(Passes::Vlan(5).frame(&tagged) && !Passes::Vlan(6).frame(&tagged));
+        assert!(!Passes::Vlan(5).frame(&frame(group, ipv6)) && !Passes::Vlan(5).frame(&tagged[..14]));
     }
 
     #[test]

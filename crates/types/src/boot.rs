@@ -48,6 +48,9 @@ pub struct BootFacts {
     /// Addresses that somebody has given to links (`ip=`); those ask no DHCP server.
     #[serde(default)]
     pub addresses: Vec<FixedAddress>,
+    /// VLANs that somebody has asked for (`vlan=`).
+    #[serde(default)]
+    pub vlans: Vec<Vlan>,
     /// Every wired link, with its lease where DHCP has answered so far.
     #[serde(default)]
     pub links: Vec<LinkFacts>,
@@ -161,6 +164,18 @@ pub struct FixedAddress {
     /// Name servers.
     #[serde(default)]
     pub name_servers: Vec<Ipv4Addr>,
+}
+
+/// A virtual LAN of a link (IEEE 802.1Q).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vlan {
+    /// What its link is called.
+    pub name: String,
+    /// The link that its packets go through.
+    pub link: String,
+    /// Its number, 1 to 4094.
+    pub id: u16,
 }
 
 /// One wired network link.

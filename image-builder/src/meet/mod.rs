@@ -1,5 +1,5 @@
 //! `brant-image meet`: nodes that find each other, on networks as they are: with and without DHCP, behind a switch that drops
-//! all multicast, and from a network that only an address leads to.
+//! all multicast, on a VLAN, and from a network that only an address leads to.
 
 use crate::cluster::args::{BootMedium, ClusterName, CreateArgs, MachineArgs};
 use crate::cluster::create::{self, Nascent};
@@ -8,6 +8,8 @@ use crate::cluster::node::{Node, ROOT};
 use crate::cluster::patience::Patience;
 use crate::cluster::state::Plan;
 use crate::progress::Progress;
+use crate::site;
+use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail, ensure};
 use brant_qemu::segment::Segment;
 use brant_qemu::switch::{Passes, Switch};
@@ -19,6 +21,8 @@ use std::time::{Duration, Instant};
 
 /// Until all know all, on a PC of today.
 const MEETING: Duration = Duration::from_secs(60);
+/// The number of the VLAN.
+const VLAN: u16 = 5;
 /// Long enough for whatever could leak through to have done so.
 const APART: Duration = Duration::from_secs(10);
 
@@ -48,6 +52,8 @@ enum Network {
     Dhcp,
     /// A switch that drops all multicast.
     Pruned,
+    /// A switch that lets nothing through but one VLAN, which each node is told of by a kernel argument.
+    Vlan,
     /// One node in another network, which `brant join` has to lead to.
     Far,
 }
@@ -79,23 +85,29 @@ fn meet(args: &MeetArgs, network: Network) -> Result<(Duration, Duration)> {
     let mut plan = plan(args, network)?;
     let segments: Vec<Segment> = match network {
         Network::Plain | Network::Dhcp => Vec::new(),
-        Network::Pruned => (0..args.nodes).map(|_| Segment::random()).collect::<Result<_, _>>()?,
+        Network::Pruned | Network::Vlan => {
+            (0..args.nodes).map(|_| Segment::random()).collect::<Result<_, _>>()?
+        }
         Network::Far => vec![plan.segment, Segment::random()?],
     };
     match network {
         Network::Plain | Network::Dhcp => {}
-        Network::Pruned => {
+        Network::Pruned | Network::Vlan => {
             plan.nodes.iter_mut().zip(&segments).for_each(|(node, segment)| node.segment = Some(*segment));
         }
         Network::Far => {
             plan.nodes.last_mut().context("finding the last node")?.segment = segments.last().copied();
         }
     }
-    let passes = if network == Network::Far { Passes::OneToOne } else { Passes::NoMulticast };
+    let passes = match network {
+        Network::Vlan => Passes::Vlan(VLAN),
+        Network::Far => Passes::OneToOne,
+        Network::Plain | Network::Dhcp | Network::Pruned => Passes::NoMulticast,
+    };
     let switch = (!segments.is_empty()).then(|| Switch::between(&segments, passes));
     let _until_the_end = switch.transpose().context("making a switch")?;
     let since = Instant::now();
-    let nascent = Nascent::start(&plan)?;
+    let nascent = start(args, network, &mut plan)?;
     let answers = nascent.wait(&plan, create::patience(&plan))?;
     let answered = since.elapsed();
     let patience = Patience::of_slowest(&answers);
@@ -105,6 +117,20 @@ fn meet(args: &MeetArgs, network: Network) -> Result<(Duration, Duration)> {
     let agreed = agreed.inspect_err(|_why| Evidence::of(&nodes, nascent.cluster()).show())?;
     stage.done(&format!("{:.1} s", agreed.as_secs_f64()));
     Ok((answered, agreed))
+}
+
+/// Starts the machines, from an image that says what they have to know of this network.
+fn start(args: &MeetArgs, network: Network, plan: &mut Plan) -> Result<Nascent> {
+    if network != Network::Vlan {
+        return Nascent::start(plan);
+    }
+    let told = Workspace::find()?.cache().join(format!("{}-vlan.iso", args.name));
+    site::with_argument(&plan.iso, &told, &format!("vlan=eth0.{VLAN}:eth0"))?;
+    plan.nodes.iter_mut().for_each(|node| node.image = Some(told.clone()));
+    let nascent = Nascent::start(plan);
+    // The machines have it open, or there are none.
+    let _of_no_use_any_more = std::fs::remove_file(told);
+    nascent
 }
 
 /// How long that takes, on the far network from `brant join` on.

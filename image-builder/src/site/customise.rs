@@ -89,19 +89,29 @@ pub(crate) fn run(args: &CustomiseArgs) -> Result<()> {
 /// # Errors
 /// As for `customise`; then there is no copy.
 pub(crate) fn without_secret(iso: &Path, copy: &Path) -> Result<()> {
-    let args = CustomiseArgs {
+    let args = CustomiseArgs { no_secret: true, ..unchanged(iso, copy) };
+    copied(iso, copy, &args).map(drop).with_context(|| format!("making `{}`", copy.display()))
+}
+
+/// A copy with a kernel argument more, for tests.
+pub(crate) fn with_argument(iso: &Path, copy: &Path, argument: &str) -> Result<()> {
+    let args = CustomiseArgs { karg: Some(vec![argument.to_owned()]), ..unchanged(iso, copy) };
+    copied(iso, copy, &args).map(drop).with_context(|| format!("making `{}`", copy.display()))
+}
+
+fn unchanged(iso: &Path, copy: &Path) -> CustomiseArgs {
+    CustomiseArgs {
         iso: iso.to_owned(),
         output: Some(copy.to_owned()),
         cluster: None,
         secret_file: None,
-        no_secret: true,
+        no_secret: false,
         seed: None,
         ssh_key: None,
         karg: None,
         reset: false,
         show: false,
-    };
-    copied(iso, copy, &args).map(drop).with_context(|| format!("making `{}`", copy.display()))
+    }
 }
 
 fn in_place(path: &Path, args: &CustomiseArgs) -> Result<Own> {

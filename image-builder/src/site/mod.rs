@@ -7,5 +7,5 @@ mod own;
 
 pub(crate) use area::{AREA, empty as empty_area};
 pub(crate) use arguments::{ARGUMENTS_ROOM, blank as blank_arguments};
-pub(crate) use customise::{CustomiseArgs, run, without_secret};
+pub(crate) use customise::{CustomiseArgs, run, with_argument, without_secret};
 pub(crate) use own::{Own, show};

@@ -46,6 +46,7 @@ pub(super) fn gather(
         migration_lease: line.migration_lease,
         changes: root.changes(),
         addresses: line.addresses.clone(),
+        vlans: line.vlans.clone(),
         links: links::wired()?.iter().map(links::Link::facts).collect(),
     })
 }

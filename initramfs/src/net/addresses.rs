@@ -8,7 +8,7 @@ use super::netlink::{LinkEvents, Netlink, Request};
 use super::remembered::Remembered;
 use crate::report;
 use anyhow::{Context, Result};
-use brant_types::boot::{FixedAddress, LinkFacts};
+use brant_types::boot::{FixedAddress, LinkFacts, Vlan};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -25,26 +25,28 @@ pub(crate) struct Links {
     started: Instant,
     /// What an earlier run has left.
     left: Vec<LinkFacts>,
-    /// What somebody has given.
-    fixed: Vec<FixedAddress>,
+    given: Given,
     /// What servers have granted in earlier boots.
     remembered: Remembered,
 }
 
+/// What somebody has given by the kernel's command line.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Given {
+    pub(crate) addresses: Vec<FixedAddress>,
+    pub(crate) vlans: Vec<Vlan>,
+}
+
 impl Links {
     /// Takes up the links that there are.
-    pub(crate) fn open(
-        left: Vec<LinkFacts>,
-        fixed: Vec<FixedAddress>,
-        remembered: Remembered,
-    ) -> Result<Self> {
+    pub(crate) fn open(left: Vec<LinkFacts>, given: Given, remembered: Remembered) -> Result<Self> {
         let mut links = Self {
             netlink: Netlink::open()?,
             events: LinkEvents::open()?,
             interfaces: Vec::new(),
             started: Instant::now(),
             left,
-            fixed,
+            given,
             remembered,
         };
         links.look()?;
@@ -83,8 +85,20 @@ impl Links {
         self.started.elapsed()
     }
 
+    /// Those whose links are there, and that are not there themselves. The kernel has the module fetched (`rtnl-link-vlan`).
+    fn make_vlans(&mut self) {
+        for vlan in &self.given.vlans {
+            let (Some(link), None) = (links::index_of(&vlan.link), links::index_of(&vlan.name)) else {
+                continue;
+            };
+            let request = Request::AddVlan { link, name: vlan.name.clone(), id: vlan.id };
+            complain(&vlan.name, self.netlink.ask(&request).context("making the link of a VLAN"));
+        }
+    }
+
     /// Takes up links that are new, forgets those that are gone, and looks which are plugged.
     fn look(&mut self) -> Result<()> {
+        self.make_vlans();
         let present = links::wired()?;
         self.interfaces.retain(|interface| present.contains(&interface.link));
         let first = present.iter().map(|link| link.index).min();
@@ -101,7 +115,7 @@ impl Links {
                 Some(name) => *name == link.name,
                 None => is_first,
             };
-            let fixed = self.fixed.iter().find(given).map(fixed::as_lease);
+            let fixed = self.given.addresses.iter().find(given).map(fixed::as_lease);
             let client = Client::new(seed()?, self.remembered.of(&link));
             self.interfaces.push(Interface::new(link, client, left, fixed));
         }

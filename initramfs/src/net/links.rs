@@ -21,7 +21,7 @@ impl Link {
     }
 }
 
-/// All wired links, by index: Ethernet, with hardware behind it, not wireless.
+/// All wired links, by index: Ethernet, with hardware behind it, not wireless; and the VLANs on them.
 pub(crate) fn wired() -> Result<Vec<Link>> {
     let mut links = Vec::new();
     for entry in fs::read_dir("/sys/class/net").context("listing the network links")?.flatten() {
@@ -40,10 +40,18 @@ pub(crate) fn wired() -> Result<Vec<Link>> {
 
 fn is_wired(folder: &Path) -> bool {
     let ethernet = fs::read_to_string(folder.join("type")).is_ok_and(|kind| kind.trim() == "1");
-    ethernet
-        && folder.join("device").exists()
-        && !folder.join("wireless").exists()
-        && !folder.join("phy80211").exists()
+    ethernet && is_device(folder) && !folder.join("wireless").exists() && !folder.join("phy80211").exists()
+}
+
+/// Hardware, or a VLAN; not what programs make for themselves (bridges, containers).
+fn is_device(folder: &Path) -> bool {
+    let about = fs::read_to_string(folder.join("uevent")).unwrap_or_default();
+    folder.join("device").exists() || about.lines().any(|line| line == "DEVTYPE=vlan")
+}
+
+/// The index of a link by its name, if it is there.
+pub(super) fn index_of(name: &str) -> Option<u32> {
+    fs::read_to_string(Path::new("/sys/class/net").join(name).join("ifindex")).ok()?.trim().parse().ok()
 }
 
 /// Whether a cable is plugged and the other end is awake.

@@ -16,5 +16,6 @@ mod netlink;
 pub(crate) mod remembered;
 mod resolver;
 mod service;
+pub(crate) mod vlan;
 
 pub(crate) use service::run;

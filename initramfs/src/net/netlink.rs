@@ -16,6 +16,7 @@ const RTM_DELADDR: u16 = 21;
 const RTM_NEWROUTE: u16 = 24;
 const REQUEST_ACK: u16 = 0x1 | 0x4;
 const CREATE_REPLACE: u16 = 0x400 | 0x100;
+const CREATE_NEW: u16 = 0x400 | 0x200;
 const AF_INET: u8 = 2;
 const IFF_UP: u32 = 1;
 const SCOPE_UNIVERSE: u8 = 0;
@@ -34,6 +35,8 @@ pub(crate) enum Request {
     LinkUp { index: u32 },
     /// Set a link's largest packet.
     Mtu { index: u32, mtu: u32 },
+    /// Make the link of a VLAN, and switch it on.
+    AddVlan { link: u32, name: String, id: u16 },
     /// Give a link an address; one that is there already is replaced.
     AddAddress { index: u32, address: Ipv4Addr, prefix: u8 },
     /// Take an address from a link.
@@ -54,6 +57,17 @@ impl Request {
                 link_header(&mut body, index, 0);
                 attribute(&mut body, 4, &mtu.to_ne_bytes());
                 (RTM_NEWLINK, 0)
+            }
+            Self::AddVlan { link, ref name, id } => {
+                link_header(&mut body, 0, IFF_UP);
+                attribute(&mut body, 3, &[name.as_bytes(), &[0]].concat());
+                attribute(&mut body, 5, &link.to_ne_bytes());
+                let (mut number, mut about) = (Vec::new(), Vec::new());
+                attribute(&mut number, 1, &id.to_ne_bytes());
+                attribute(&mut about, 1, b"vlan\0");
+                attribute(&mut about, 2, &number);
+                attribute(&mut body, 18, &about);
+                (RTM_NEWLINK, CREATE_NEW)
             }
             Self::AddAddress { index, address, prefix } => {
                 address_body(&mut body, index, address, prefix);

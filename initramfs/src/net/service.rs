@@ -2,7 +2,7 @@
 //!
 //! Nothing waits for it. Each change goes to the kernel, to `resolv.conf` and to the hand-over file.
 
-use super::addresses::Links;
+use super::addresses::{Given, Links};
 use super::interface::Interface;
 use super::remembered::Remembered;
 use super::resolver;
@@ -28,8 +28,9 @@ struct Service {
 pub(crate) fn run() -> Result<()> {
     let known = facts::read()?;
     let remembered = Remembered::read();
+    let given = Given { addresses: known.addresses.clone(), vlans: known.vlans.clone() };
     let mut service = Service {
-        links: Links::open(known.links.clone(), known.addresses.clone(), remembered.clone())?,
+        links: Links::open(known.links.clone(), given, remembered.clone())?,
         remembered,
         own_seeds: known.seeds.clone(),
         known,

@@ -15,15 +15,20 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LinkIndex(u32);
 
-/// The links that have a carrier; the loopback and our own overlay are none.
+/// The links that have a carrier, VLANs among them; the loopback, our own overlay, and what programs make for themselves are none.
 pub(super) fn present() -> BTreeSet<LinkIndex> {
     let Ok(entries) = std::fs::read_dir("/sys/class/net") else { return BTreeSet::new() };
     entries
         .flatten()
-        .filter(|entry| entry.path().join("device").exists())
+        .filter(|entry| is_device(&entry.path()))
         .filter(|entry| number(&entry.path().join("carrier")) == Some(1))
         .filter_map(|entry| number(&entry.path().join("ifindex")).map(LinkIndex))
         .collect()
+}
+
+fn is_device(folder: &Path) -> bool {
+    let about = std::fs::read_to_string(folder.join("uevent")).unwrap_or_default();
+    folder.join("device").exists() || about.lines().any(|line| line == "DEVTYPE=vlan")
 }
 
 fn number(path: &Path) -> Option<u32> {

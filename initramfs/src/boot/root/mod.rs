@@ -85,7 +85,9 @@ pub(super) fn mount_found(
     let RootFacts::Medium { file, verity } = facts else { bail!("the root is in the initramfs") };
     let length = verity.file_length();
     if let Some(server) = line.server {
-        return mount_checked(&web::fetch(server, &line.addresses, length, modules)?, verity, modules);
+        let given =
+            crate::net::addresses::Given { addresses: line.addresses.clone(), vlans: line.vlans.clone() };
+        return mount_checked(&web::fetch(server, given, length, modules)?, verity, modules);
     }
     let image = line.image_file.clone();
     let mut wanted = Wanted { file: file.clone(), length, image, ..Wanted::default() };

@@ -5,12 +5,11 @@
 
 use super::memory;
 use crate::modules::Modules;
-use crate::net::addresses::Links;
+use crate::net::addresses::{Given, Links};
 use crate::net::remembered::Remembered;
 use crate::report;
 use anyhow::{Context, Result, bail, ensure};
 use brant_sys::child::Tool;
-use brant_types::boot::FixedAddress;
 use std::fs::File;
 use std::net::SocketAddrV4;
 use std::process::Stdio;
@@ -26,12 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const BUSYBOX: &str = "/bin/busybox";
 
 /// Fetches it.
-pub(super) fn fetch(
-    server: SocketAddrV4,
-    addresses: &[FixedAddress],
-    length: u64,
-    modules: &mut Modules,
-) -> Result<File> {
+pub(super) fn fetch(server: SocketAddrV4, given: Given, length: u64, modules: &mut Modules) -> Result<File> {
     let free = memory::free_memory();
     ensure!(
         free > length,
@@ -41,7 +35,10 @@ pub(super) fn fetch(
     );
     // Packets without an address, which DHCP is made of.
     modules.load("af_packet").ok();
-    let mut links = Links::open(Vec::new(), addresses.to_vec(), Remembered::default())?;
+    if !given.vlans.is_empty() {
+        modules.load("8021q").context("loading what VLANs need")?;
+    }
+    let mut links = Links::open(Vec::new(), given, Remembered::default())?;
     let url = format!("http://{server}/{NAME}");
     report::say(&format!("fetching the root from {url}"));
     let since = Instant::now();
