@@ -1,7 +1,7 @@
 //! The kernel's command line, as far as `init` cares. Pure.
 
-use crate::net::{fixed, vlan};
-use brant_types::boot::{FixedAddress, Vlan};
+use crate::net::{bond, fixed, vlan};
+use brant_types::boot::{Bond, FixedAddress, Vlan};
 use brant_types::site::ARGUMENTS_FOLLOW;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddrV4};
@@ -26,6 +26,8 @@ pub(crate) struct CommandLine {
     pub(crate) server: Option<SocketAddrV4>,
     /// `ip=ADDRESS:::MASK::LINK:none`: addresses that somebody has given to links.
     pub(crate) addresses: Vec<FixedAddress>,
+    /// `bond=NAME:LINK,LINK…`: links that are several as one, to be made.
+    pub(crate) bonds: Vec<Bond>,
     /// `vlan=NAME:LINK`: links of VLANs, to be made.
     pub(crate) vlans: Vec<Vlan>,
     /// `brant.stick`: there is a `brant.toml` on the stick that this node was started from.
@@ -101,6 +103,10 @@ impl CommandLine {
             }
             ("vlan", Some(text)) => match vlan::parse(text) {
                 Some(vlan) => self.vlans.push(vlan),
+                None => self.unknown.push(word.to_owned()),
+            },
+            ("bond", Some(text)) => match bond::parse(text) {
+                Some(bond) => self.bonds.push(bond),
                 None => self.unknown.push(word.to_owned()),
             },
             ("brant.seed", Some(list)) => {

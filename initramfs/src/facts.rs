@@ -52,6 +52,7 @@ mod tests {
             time_servers: Vec::new(),
             addresses: Vec::new(),
             vlans: Vec::new(),
+            bonds: Vec::new(),
             migration_lease: None,
             changes: brant_types::boot::Changes::default(),
             links: Vec::new(),

@@ -51,6 +51,9 @@ pub struct BootFacts {
     /// VLANs that somebody has asked for (`vlan=`).
     #[serde(default)]
     pub vlans: Vec<Vlan>,
+    /// Bonds that somebody has asked for (`bond=`).
+    #[serde(default)]
+    pub bonds: Vec<Bond>,
     /// Every wired link, with its lease where DHCP has answered so far.
     #[serde(default)]
     pub links: Vec<LinkFacts>,
@@ -176,6 +179,18 @@ pub struct Vlan {
     pub link: String,
     /// Its number, 1 to 4094.
     pub id: u16,
+}
+
+/// Several links as one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bond {
+    /// What its link is called.
+    pub name: String,
+    /// What is in it.
+    pub links: Vec<String>,
+    /// As in `/sys/class/net/NAME/bonding`, in the order in which they are set; the mode is the first.
+    pub options: Vec<(String, String)>,
 }
 
 /// One wired network link.

@@ -62,6 +62,7 @@ pub(super) fn prepare(twist: Twist, iso: &Path, cache: &Path) -> Result<Prepared
             return Ok(Prepared { image: iso.to_owned(), second: second(twist, iso), copy: None });
         }
         Twist::Pulled => &["toram"],
+        Twist::Bond => &["bond=bond0:eth0,eth1"],
         Twist::FixedAddress => &["ip=10.9.8.7::10.9.8.1:255.255.255.0:::none:10.9.8.2"],
         Twist::Verified | Twist::VerifiedStick => &["brant.verify"],
         Twist::FlippedBit

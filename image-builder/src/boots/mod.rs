@@ -131,7 +131,7 @@ fn start(args: &BootsArgs, workspace: &Workspace, iso: &Path, way: &Way) -> Resu
         firmware: way.firmware,
         boot: way.boot,
         extras: Extras {
-            spare_network: way.twist == Twist::SpareNetwork,
+            spare_network: matches!(way.twist, Twist::SpareNetwork | Twist::Bond),
             second_stick: prepared.second().map(Path::to_owned),
             writable: matches!(way.twist, Twist::Kept | Twist::KeptEncrypted),
         },
@@ -160,6 +160,7 @@ fn start(args: &BootsArgs, workspace: &Workspace, iso: &Path, way: &Way) -> Resu
         | Twist::InAFile
         | Twist::DamagedBeside
         | Twist::FixedAddress
+        | Twist::Bond
         | Twist::EditedStick => joins(&nascent, &plan, way),
     }
 }
@@ -247,6 +248,20 @@ fn joins(nascent: &Nascent, plan: &Plan, way: &Way) -> Result<String> {
             }
             ensure!(!said.contains("169.254."), "it has taken another address besides: {said}");
             Ok("joined, with the address that it was told".to_owned())
+        }
+        Twist::Bond => {
+            let address = patience.wait(JOINING, || {
+                let said = node.shell(ROOT, "ip -4 -o address show scope global | awk '{ print $2, $4 }'")?;
+                ensure!(said.starts_with("bond0 10.88.0.1") && said.lines().count() == 1, "it has: {said}");
+                Ok(said.trim().to_owned())
+            })?;
+            let inside = node
+                .shell(ROOT, "cat /sys/class/net/bond0/bonding/slaves /sys/class/net/bond0/bonding/mode")?;
+            ensure!(inside == "eth0 eth1\nactive-backup 1\n", "in the bond are: {inside}");
+            // Others are looked for there.
+            let groups = node.shell(ROOT, "ip -6 maddress show dev bond0")?;
+            ensure!(groups.contains("ff02::1"), "it listens to: {groups}");
+            Ok(format!("joined, with {address}"))
         }
         Twist::EditedStick => {
             let name = node.shell(ROOT, "hostname")?;

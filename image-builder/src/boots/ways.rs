@@ -50,6 +50,8 @@ pub(super) enum Twist {
     InAFile,
     /// The DHCP server names what it can, goes, and comes back with other addresses.
     DhcpChanges,
+    /// A kernel argument makes one link of two: the node has an address there, and on neither of them.
+    Bond,
     /// A kernel argument gives its link an address: the node has that, and joins.
     FixedAddress,
     /// The menu shows its entries; one is chosen by keys, and starts.
@@ -102,7 +104,7 @@ const STICK: Way = Way { name: "edited-stick-bios", boot: BootMedium::Usb, twist
 const PXE: Way = Way { name: "pxe-bios", boot: BootMedium::Network, network: Some(Network::Pxe), ..CD };
 
 /// All of them.
-pub(super) const WAYS: [Way; 32] = [
+pub(super) const WAYS: [Way; 33] = [
     CD,
     Way { name: "cd-uefi", firmware: FirmwareKind::Uefi, ..CD },
     Way { name: "disk-bios", boot: BootMedium::Disk, ..CD },
@@ -126,6 +128,14 @@ pub(super) const WAYS: [Way; 32] = [
     Way { name: "menu-uefi", firmware: FirmwareKind::Uefi, twist: Twist::Menu, ..CD },
     Way { name: "two-sticks", boot: BootMedium::Usb, twist: Twist::TwoMedia, ..CD },
     Way { name: "fixed-address", twist: Twist::FixedAddress, ..CD },
+    Way {
+        name: "bond",
+        twist: Twist::Bond,
+        network: Some(Network::Dhcp),
+        // Where systemd is, links have other names.
+        images: Images::InMemory,
+        ..CD
+    },
     Way { name: "dhcp-changes", twist: Twist::DhcpChanges, network: Some(Network::Dhcp), ..CD },
     Way {
         name: "one-of-two-damaged",

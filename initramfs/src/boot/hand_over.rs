@@ -47,6 +47,7 @@ pub(super) fn gather(
         changes: root.changes(),
         addresses: line.addresses.clone(),
         vlans: line.vlans.clone(),
+        bonds: line.bonds.clone(),
         links: links::wired()?.iter().map(links::Link::facts).collect(),
     })
 }

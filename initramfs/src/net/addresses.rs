@@ -1,5 +1,6 @@
 //! All wired links, and the addresses that they get.
 
+use super::bond;
 use super::dhcp::Client;
 use super::fixed;
 use super::interface::Interface;
@@ -8,7 +9,7 @@ use super::netlink::{LinkEvents, Netlink, Request};
 use super::remembered::Remembered;
 use crate::report;
 use anyhow::{Context, Result};
-use brant_types::boot::{FixedAddress, LinkFacts, Vlan};
+use brant_types::boot::{Bond, FixedAddress, LinkFacts, Vlan};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -35,6 +36,7 @@ pub(crate) struct Links {
 pub(crate) struct Given {
     pub(crate) addresses: Vec<FixedAddress>,
     pub(crate) vlans: Vec<Vlan>,
+    pub(crate) bonds: Vec<Bond>,
 }
 
 impl Links {
@@ -85,8 +87,11 @@ impl Links {
         self.started.elapsed()
     }
 
-    /// Those whose links are there, and that are not there themselves. The kernel has the module fetched (`rtnl-link-vlan`).
-    fn make_vlans(&mut self) {
+    /// Bonds, and VLANs whose links are there, and that are not there themselves. The kernel has the module fetched (`rtnl-link-vlan`).
+    fn make_links(&mut self) {
+        for bond in &self.given.bonds {
+            complain(&bond.name, bond::make(bond, &mut self.netlink));
+        }
         for vlan in &self.given.vlans {
             let (Some(link), None) = (links::index_of(&vlan.link), links::index_of(&vlan.name)) else {
                 continue;
@@ -98,7 +103,7 @@ impl Links {
 
     /// Takes up links that are new, forgets those that are gone, and looks which are plugged.
     fn look(&mut self) -> Result<()> {
-        self.make_vlans();
+        self.make_links();
         let present = links::wired()?;
         self.interfaces.retain(|interface| present.contains(&interface.link));
         let first = present.iter().map(|link| link.index).min();

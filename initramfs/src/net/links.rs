@@ -21,7 +21,7 @@ impl Link {
     }
 }
 
-/// All wired links, by index: Ethernet, with hardware behind it, not wireless; and the VLANs on them.
+/// All wired links, by index: Ethernet, with hardware behind it, not wireless; bonds instead of what is in them; and VLANs.
 pub(crate) fn wired() -> Result<Vec<Link>> {
     let mut links = Vec::new();
     for entry in fs::read_dir("/sys/class/net").context("listing the network links")?.flatten() {
@@ -43,10 +43,26 @@ fn is_wired(folder: &Path) -> bool {
     ethernet && is_device(folder) && !folder.join("wireless").exists() && !folder.join("phy80211").exists()
 }
 
-/// Hardware, or a VLAN; not what programs make for themselves (bridges, containers).
+/// The longest name that the kernel gives a link, bytes (IFNAMSIZ, without its end).
+const LONGEST: usize = 15;
+
+/// Whether a link may be called so.
+pub(super) fn is_name(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=LONGEST).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('.')
+}
+
+/// The bond or bridge that a link is a part of.
+pub(super) fn master_of(name: &str) -> Option<String> {
+    let master = fs::read_link(Path::new("/sys/class/net").join(name).join("master")).ok()?;
+    master.file_name().map(|name| name.to_string_lossy().into_owned())
+}
+
+/// Hardware, a VLAN or a bond, and no part of one; not what programs make for themselves (bridges, containers).
 fn is_device(folder: &Path) -> bool {
     let about = fs::read_to_string(folder.join("uevent")).unwrap_or_default();
-    folder.join("device").exists() || about.lines().any(|line| line == "DEVTYPE=vlan")
+    let made = about.lines().any(|line| line == "DEVTYPE=vlan" || line == "DEVTYPE=bond");
+    (made || folder.join("device").exists()) && !folder.join("master").exists()
 }
 
 /// The index of a link by its name, if it is there.

@@ -5,6 +5,7 @@
 
 pub(crate) mod addresses;
 mod arp;
+pub(crate) mod bond;
 mod datagram;
 mod dhcp;
 pub(crate) mod fixed;

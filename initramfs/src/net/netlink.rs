@@ -33,6 +33,8 @@ const LINK_GROUP: u32 = 1;
 pub(crate) enum Request {
     /// Switch a link on.
     LinkUp { index: u32 },
+    /// Switch a link off.
+    LinkDown { index: u32 },
     /// Set a link's largest packet.
     Mtu { index: u32, mtu: u32 },
     /// Make the link of a VLAN, and switch it on.
@@ -50,16 +52,20 @@ impl Request {
         let mut body = Vec::new();
         let (kind, flags) = match *self {
             Self::LinkUp { index } => {
-                link_header(&mut body, index, IFF_UP);
+                link_header(&mut body, index, IFF_UP, IFF_UP);
+                (RTM_NEWLINK, 0)
+            }
+            Self::LinkDown { index } => {
+                link_header(&mut body, index, 0, IFF_UP);
                 (RTM_NEWLINK, 0)
             }
             Self::Mtu { index, mtu } => {
-                link_header(&mut body, index, 0);
+                link_header(&mut body, index, 0, 0);
                 attribute(&mut body, 4, &mtu.to_ne_bytes());
                 (RTM_NEWLINK, 0)
             }
             Self::AddVlan { link, ref name, id } => {
-                link_header(&mut body, 0, IFF_UP);
+                link_header(&mut body, 0, IFF_UP, IFF_UP);
                 attribute(&mut body, 3, &[name.as_bytes(), &[0]].concat());
                 attribute(&mut body, 5, &link.to_ne_bytes());
                 let (mut number, mut about) = (Vec::new(), Vec::new());
@@ -105,9 +111,10 @@ impl Request {
     }
 }
 
-fn link_header(body: &mut Vec<u8>, index: u32, up: u32) {
+/// The flags that a link is to have, of those that change.
+fn link_header(body: &mut Vec<u8>, index: u32, flags: u32, change: u32) {
     body.extend([0; 4]);
-    for word in [index, up, up] {
+    for word in [index, flags, change] {
         body.extend(word.to_ne_bytes());
     }
 }

@@ -28,7 +28,8 @@ struct Service {
 pub(crate) fn run() -> Result<()> {
     let known = facts::read()?;
     let remembered = Remembered::read();
-    let given = Given { addresses: known.addresses.clone(), vlans: known.vlans.clone() };
+    let given =
+        Given { addresses: known.addresses.clone(), vlans: known.vlans.clone(), bonds: known.bonds.clone() };
     let mut service = Service {
         links: Links::open(known.links.clone(), given, remembered.clone())?,
         remembered,

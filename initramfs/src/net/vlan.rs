@@ -2,20 +2,15 @@
 //!
 //! The number is what the name ends in (`eth0.0005`, `vlan5`).
 
+use super::links::is_name;
 use brant_types::boot::Vlan;
 
-/// The longest name that the kernel gives a link, bytes (IFNAMSIZ, without its end).
-const LONGEST: usize = 15;
 /// The largest number (IEEE 802.1Q; 0 and 4095 mean something else).
 const LARGEST: u16 = 4094;
 
 /// The VLAN of this value; none where it is wrong.
 pub(crate) fn parse(text: &str) -> Option<Vlan> {
     let (name, link) = text.split_once(':')?;
-    let is_name = |text: &str| {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        (1..=LONGEST).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('.')
-    };
     let digits = name.len() - name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
     let id = name[name.len() - digits..].parse().ok().filter(|id| (1..=LARGEST).contains(id))?;
     let good = is_name(name) && is_name(link) && name != link;

@@ -15,7 +15,7 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LinkIndex(u32);
 
-/// The links that have a carrier, VLANs among them; the loopback, our own overlay, and what programs make for themselves are none.
+/// The links that have a carrier, VLANs among them, and bonds instead of what is in them; the loopback, our own overlay, and what programs make for themselves are none.
 pub(super) fn present() -> BTreeSet<LinkIndex> {
     let Ok(entries) = std::fs::read_dir("/sys/class/net") else { return BTreeSet::new() };
     entries
@@ -28,7 +28,8 @@ pub(super) fn present() -> BTreeSet<LinkIndex> {
 
 fn is_device(folder: &Path) -> bool {
     let about = std::fs::read_to_string(folder.join("uevent")).unwrap_or_default();
-    folder.join("device").exists() || about.lines().any(|line| line == "DEVTYPE=vlan")
+    let made = about.lines().any(|line| line == "DEVTYPE=vlan" || line == "DEVTYPE=bond");
+    (made || folder.join("device").exists()) && !folder.join("master").exists()
 }
 
 fn number(path: &Path) -> Option<u32> {

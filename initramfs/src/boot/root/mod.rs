@@ -85,8 +85,11 @@ pub(super) fn mount_found(
     let RootFacts::Medium { file, verity } = facts else { bail!("the root is in the initramfs") };
     let length = verity.file_length();
     if let Some(server) = line.server {
-        let given =
-            crate::net::addresses::Given { addresses: line.addresses.clone(), vlans: line.vlans.clone() };
+        let given = crate::net::addresses::Given {
+            addresses: line.addresses.clone(),
+            vlans: line.vlans.clone(),
+            bonds: Vec::new(),
+        };
         return mount_checked(&web::fetch(server, given, length, modules)?, verity, modules);
     }
     let image = line.image_file.clone();

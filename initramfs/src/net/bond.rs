@@ -1,0 +1,97 @@
+//! Bonds: several links as one (`bond=NAME:LINK,LINK…[:OPTION=VALUE,…]` on the kernel's command line, as dracut has it).
+//!
+//! Without a mode it is `active-backup`, which any switch bears; without `miimon`, carriers are looked at each 100 ms.
+
+use super::links;
+use super::netlink::{Netlink, Request};
+use anyhow::{Context, Result, ensure};
+use brant_sys::child::Tool;
+use brant_types::boot::Bond;
+use std::fs;
+use std::path::Path;
+
+const FOLDER: &str = "/sys/class/net";
+/// Most links of one bond.
+const MOST: usize = 16;
+
+/// The bond of this value; none where it is wrong.
+pub(crate) fn parse(text: &str) -> Option<Bond> {
+    let mut parts = text.split(':');
+    let (name, links) = (parts.next()?, parts.next()?);
+    let options = parts.next().unwrap_or_default();
+    let links: Vec<String> = links.split(',').map(str::to_owned).collect();
+    let mut chosen =
+        vec![("mode".to_owned(), "active-backup".to_owned()), ("miimon".to_owned(), "100".to_owned())];
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        let (key, value) = option.split_once('=')?;
+        let is_word = |word: &str| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-.".contains(&byte);
+            !word.is_empty() && word.bytes().all(plain) && !word.starts_with('.')
+        };
+        if !is_word(key) || !is_word(value) {
+            return None;
+        }
+        chosen.retain(|(known, _)| known != key);
+        // The mode comes first: others mean something in some modes only.
+        let at = if key == "mode" { 0 } else { chosen.len() };
+        chosen.insert(at, (key.to_owned(), value.to_owned()));
+    }
+    let good = parts.next().is_none()
+        && links.len() <= MOST
+        && links::is_name(name)
+        && links.iter().all(|link| links::is_name(link) && link != name);
+    good.then(|| Bond { name: name.to_owned(), links, options: chosen })
+}
+
+/// Makes the bond if it is not there, and takes in those of its links that are there and in none.
+///
+/// # Errors
+/// What the kernel has refused; what was done so far stays.
+pub(super) fn make(bond: &Bond, netlink: &mut Netlink) -> Result<()> {
+    let folder = Path::new(FOLDER).join(&bond.name);
+    if !folder.exists() {
+        // Without its own first bond, which nobody has asked for.
+        Tool::new("modprobe").args(["bonding", "max_bonds=0"]).run().context("loading what bonds need")?;
+        write(&Path::new(FOLDER).join("bonding_masters"), &format!("+{}", bond.name))?;
+        for (key, value) in &bond.options {
+            write(&folder.join("bonding").join(key), value)?;
+        }
+    }
+    ensure!(folder.join("bonding").exists(), "there is a link of that name, which is no bond");
+    for link in &bond.links {
+        let (Some(index), None) = (links::index_of(link), links::master_of(link)) else { continue };
+        netlink.ask(&Request::LinkDown { index }).with_context(|| format!("switching `{link}` off"))?;
+        write(&folder.join("bonding/slaves"), &format!("+{link}"))?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("writing `{text}` to `{}`", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bond_is_read_as_dracut_documents_it() {
+        let bond = parse("bond0:eth0,eth1:miimon=50,mode=802.3ad,lacp_rate=fast").unwrap();
+        assert_eq!((bond.name.as_str(), bond.links.join(" ").as_str()), ("bond0", "eth0 eth1"));
+        let options: Vec<String> = bond.options.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(options, ["mode=802.3ad", "miimon=50", "lacp_rate=fast"]);
+        let usual = parse("bond0:eth0").unwrap();
+        assert_eq!(usual.options[0], ("mode".to_owned(), "active-backup".to_owned()));
+        for wrong in [
+            "bond0",
+            "bond0:",
+            "bond0:a/b",
+            "bond0:bond0",
+            "bond0:eth0:mode",
+            "bond0:eth0:../mode=1",
+            "bond0:eth0:mode=1:2:3",
+        ] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
+    }
+}
