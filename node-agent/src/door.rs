@@ -53,6 +53,8 @@ pub(crate) enum Event {
         /// What an earlier agent of this cluster knew to hold.
         settings: Settings,
     },
+    /// The secrets are forgotten; the helper ends.
+    Dropped,
     /// The secret with this mark has been kept.
     Kept(String),
     /// Somebody has edited the shared configuration.

@@ -2,7 +2,9 @@
 
 use crate::secrets::Secrets;
 use anyhow::{Context, Result, anyhow};
-use brant_types::agent::{AGENT_SOCKET, AgentRequest, ClusterView, NodeState, NodeView};
+use brant_types::agent::{
+    AGENT_SOCKET, AgentAnswer, AgentRequest, ClusterView, NOT_ADMITTED, NodeState, NodeView,
+};
 use brant_types::boot::{BootFacts, upper_folder};
 use brant_types::node::NodeId;
 use std::io::{BufRead, BufReader, Write};
@@ -70,6 +72,12 @@ impl Node {
                                 Err(error) => tracing::warn!("{error:#}"),
                             }
                         }
+                        Err(error) if error.is::<NotAdmitted>() => {
+                            tracing::info!(
+                                "this node has left its cluster; migrationd begins anew, and waits"
+                            );
+                            std::process::exit(0);
+                        }
                         Err(error) => {
                             tracing::warn!("following node-agent: {error:#}");
                             std::thread::sleep(Duration::from_secs(1));
@@ -130,6 +138,11 @@ impl Node {
     }
 }
 
+/// The node is in no cluster, and asks to be admitted to one.
+#[derive(Debug, thiserror::Error)]
+#[error("this node waits to be admitted to a cluster")]
+struct NotAdmitted;
+
 #[derive(Default)]
 struct Views {
     stream: Option<BufReader<UnixStream>>,
@@ -157,6 +170,11 @@ impl Views {
         };
         let mut line = String::new();
         stream.read_line(&mut line).context("reading from node-agent")?;
+        if let Ok(AgentAnswer::Refused(refused)) = serde_json::from_str(&line)
+            && refused.reason == NOT_ADMITTED
+        {
+            return Err(NotAdmitted.into());
+        }
         serde_json::from_str(&line).context("understanding node-agent")
     }
 }

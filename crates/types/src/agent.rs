@@ -50,6 +50,9 @@ pub enum AgentRequest {
     },
 }
 
+/// The reason of the refusal that a node answers everything with which is in no cluster.
+pub const NOT_ADMITTED: &str = "not_admitted";
+
 /// A node that asks to be admitted; what it says of itself is not proven.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApplicantView {

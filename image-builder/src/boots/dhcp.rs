@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// Until a node has done what a server or a cable makes it do, on a PC of today.
 const FOLLOWING: Duration = Duration::from_secs(20);
+/// Longer than it takes until a client that nobody answers has asked twice.
+const SILENCE: Duration = Duration::from_secs(12);
 /// What the server has first, and what it has later; the beginnings of addresses.
 const FIRST: &str = "10.88.0.1";
 const LATER: &str = "10.88.0.2";
@@ -34,7 +36,7 @@ pub(super) fn changes(node: &Node, patience: Patience, lan: &mut Lan) -> Result<
     // A service that starts anew asks for what it had, and for nothing else.
     let discovered = lan.count("DHCPDISCOVER")?;
     let before = lan.count("DHCPACK")?;
-    let again = "systemctl restart brant-network 2> /dev/null || pkill -f 'init network'";
+    let again = "systemctl restart brant-network 2> /dev/null || pkill -f '[i]nit network'";
     node.shell(ROOT, again)?;
     patience.wait(FOLLOWING, || {
         ensure!(lan.count("DHCPACK")? > before, "a service that has started anew has not asked");
@@ -45,6 +47,7 @@ pub(super) fn changes(node: &Node, patience: Patience, lan: &mut Lan) -> Result<
     // The server is gone, and the cable is pulled: silence means that the address is still good.
     lan.stop_dhcp();
     replug(node, patience)?;
+    std::thread::sleep(SILENCE);
     ensure!(has_address(node, FIRST)? == first, "an address was given up because nobody answered");
     // It comes back, and the addresses of before are not its own any more.
     lan.start_dhcp("10.88.0.200,10.88.0.220")?;

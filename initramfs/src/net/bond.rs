@@ -46,24 +46,41 @@ pub(crate) fn parse(text: &str) -> Option<Bond> {
 /// Makes the bond if it is not there, and takes in those of its links that are there and in none.
 ///
 /// # Errors
-/// What the kernel has refused; what was done so far stays.
+/// The first that the kernel has refused; all else is done.
 pub(super) fn make(bond: &Bond, netlink: &mut Netlink) -> Result<()> {
     let folder = Path::new(FOLDER).join(&bond.name);
+    let mut outcome = Ok(());
     if !folder.exists() {
         // Without its own first bond, which nobody has asked for.
         Tool::new("modprobe").args(["bonding", "max_bonds=0"]).run().context("loading what bonds need")?;
         write(&Path::new(FOLDER).join("bonding_masters"), &format!("+{}", bond.name))?;
         for (key, value) in &bond.options {
-            write(&folder.join("bonding").join(key), value)?;
+            outcome = outcome.and(write(&folder.join("bonding").join(key), value));
         }
+        let index = links::index_of(&bond.name).context("finding the bond that was made")?;
+        outcome = outcome.and(netlink.ask(&Request::LinkUp { index }).context("switching it on"));
     }
     ensure!(folder.join("bonding").exists(), "there is a link of that name, which is no bond");
     for link in &bond.links {
         let (Some(index), None) = (links::index_of(link), links::master_of(link)) else { continue };
-        netlink.ask(&Request::LinkDown { index }).with_context(|| format!("switching `{link}` off"))?;
-        write(&folder.join("bonding/slaves"), &format!("+{link}"))?;
+        let taken_in = take_in(&folder, link, index, netlink);
+        if taken_in.is_err() {
+            // Better by itself than not at all.
+            let _said_already = netlink.ask(&Request::LinkUp { index });
+        }
+        outcome = outcome.and(taken_in);
     }
-    Ok(())
+    outcome
+}
+
+fn take_in(folder: &Path, link: &str, index: u32, netlink: &mut Netlink) -> Result<()> {
+    netlink.ask(&Request::LinkDown { index }).with_context(|| format!("switching `{link}` off"))?;
+    // What it was used for before, as for fetching the root.
+    Tool::new("ip")
+        .args(["-4", "address", "flush", "dev", link])
+        .run()
+        .context("taking its addresses away")?;
+    write(&folder.join("bonding/slaves"), &format!("+{link}"))
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

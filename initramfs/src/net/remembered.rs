@@ -9,10 +9,10 @@ use std::net::Ipv4Addr;
 
 /// Beside what else outlives a boot.
 const LEASES: &str = "/run/brant/rw/leases.toml";
-/// Of how many links: a stick that goes from PC to PC keeps the last it was in.
+/// Of how many links, for sticks that go from PC to PC.
 const MOST: usize = 64;
 
-/// An address for each link, by its hardware address.
+/// An address for each link, by its hardware address and its name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Remembered(BTreeMap<String, Ipv4Addr>);
 
@@ -49,5 +49,6 @@ impl Remembered {
 }
 
 fn name(link: &Link) -> String {
-    link.mac.map(|byte| format!("{byte:02x}")).join("-")
+    // A VLAN has the hardware address of the link below it.
+    format!("{} {}", link.mac.map(|byte| format!("{byte:02x}")).join("-"), link.name)
 }

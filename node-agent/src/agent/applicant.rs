@@ -8,7 +8,7 @@ use super::{Console, now, random};
 use crate::door::{Event, Request};
 use anyhow::{Context, Result};
 use brant_membership::admission::{self, Applicant, Wants};
-use brant_types::agent::AgentAnswer;
+use brant_types::agent::{AgentAnswer, NOT_ADMITTED};
 use brant_types::node::NodeFacts;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::unix::net;
@@ -95,7 +95,7 @@ impl Serve {
                         self.seeds = seeds.into_iter().map(links::port_of).collect();
                         Vec::new()
                     }
-                    Some(Event::Hello { .. } | Event::Edit(_) | Event::Kept(_)) => Vec::new(),
+                    Some(Event::Hello { .. } | Event::Edit(_) | Event::Kept(_) | Event::Dropped) => Vec::new(),
                     // It has kept what was handed to it, or could not; either way both begin anew.
                     None => return Ok(()),
                 },
@@ -123,7 +123,7 @@ async fn say_so(listener: UnixListener, name: String, code: watch::Receiver<Stri
         };
         let message = format!("this node waits to be admitted to a cluster; its code is {}", *code.borrow());
         let hint = format!("on a node of the cluster: sudo brant admit {name}");
-        let answer = AgentAnswer::Refused(refused("not_admitted", &message, Some(&hint)));
+        let answer = AgentAnswer::Refused(refused(NOT_ADMITTED, &message, Some(&hint)));
         tokio::spawn(async move {
             // Whatever the question is.
             let _gone_away = socket::answer_all(stream, &answer).await;

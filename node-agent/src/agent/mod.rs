@@ -29,7 +29,7 @@ use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use wish::{What, Wish};
 
 /// Runs until it is told to stop; says goodbye to the cluster then.
@@ -66,7 +66,8 @@ pub(crate) fn run() -> Result<()> {
         joined: Vec::new(),
         beacons: 0,
         refused_edit: None,
-        dropping: false,
+        dropping: None,
+        coming: None,
         versions_told: BTreeSet::new(),
     };
     runtime.block_on(service.run(udp, listener, helper))
@@ -88,6 +89,8 @@ fn random() -> [u8; 32] {
 
 /// How many beacons go by multicast alone for each that goes by all ways.
 const EACH_WAY: u64 = 4;
+/// How long an answer may take to its reader before the agent ends.
+const ANSWERING: Duration = Duration::from_millis(200);
 /// Of how many nodes of another version the console tells.
 const MOST_TOLD: usize = 16;
 
@@ -104,8 +107,10 @@ struct Service {
     joined: Vec<SocketAddrV6>,
     beacons: u64,
     refused_edit: Option<String>,
-    /// Whether it has left the cluster for good, and the helper is to end.
-    dropping: bool,
+    /// Who waits for the secret to be dropped.
+    dropping: Option<oneshot::Sender<AgentAnswer>>,
+    /// A newer secret that the helper has not kept yet; nobody is admitted to it before.
+    coming: Option<Admitted>,
     /// Whose version was spoken of already.
     versions_told: BTreeSet<Ipv6Addr>,
 }
@@ -160,7 +165,11 @@ impl Service {
                 }
                 Some(wish) = wished.recv() => self.fulfil(&lan, wish).await,
                 event = events.recv() => {
-                    if event.is_none() && self.dropping {
+                    if let Some(Event::Dropped) = event {
+                        self.say_goodbye(&lan).await;
+                        let _gone_away = self.dropping.take().map(|answer| answer.send(AgentAnswer::Done));
+                        // Its answer is on its way; the supervisor starts both anew.
+                        tokio::time::sleep(ANSWERING).await;
                         return Ok(());
                     }
                     // Without its overlay the node is of no use; the supervisor starts both anew.
@@ -220,18 +229,14 @@ impl Service {
             }
             What::Rotate { without } => wish::rotate(&mut self.core, &without, now()),
             What::Drop => {
-                self.say_goodbye(lan).await;
-                self.dropping = true;
-                // The helper ends with that, and both begin anew.
-                let asked =
-                    [Request::Config(self.core.alone()), Request::Drop].map(|request| self.ask(request));
-                let said = match asked.into_iter().collect::<Result<()>>() {
-                    Ok(()) => AgentAnswer::Done,
-                    Err(error) => {
-                        AgentAnswer::Refused(wish::refused("no_helper", &format!("{error:#}"), None))
+                // Whoever waits hears nothing but that the agent has ended, if the helper cannot.
+                self.dropping = Some(answer);
+                for request in [Request::Config(self.core.alone()), Request::Drop] {
+                    if let Err(error) = self.ask(request) {
+                        tracing::error!("{error:#}");
                     }
-                };
-                (said, Vec::new())
+                }
+                return Vec::new();
             }
             What::Admit { node, code } => {
                 let out = self.admitting.begin(now(), (&node, &code), answer);
@@ -260,9 +265,14 @@ impl Service {
                 self.core.link_changed(now());
                 Vec::new()
             }
-            Event::Kept(mark) => self.core.kept(now(), &mark),
-            // It was the first, and comes once.
-            Event::Hello { .. } => Vec::new(),
+            Event::Kept(mark) => {
+                if let Some(kept) = self.coming.take_if(|coming| coming.secret.mark() == mark) {
+                    self.admitting.admit_to(kept);
+                }
+                self.core.kept(now(), &mark)
+            }
+            // The first comes once, and with the last the agent ends.
+            Event::Hello { .. } | Event::Dropped => Vec::new(),
         }
     }
 
@@ -317,7 +327,7 @@ impl Service {
                 Output::Secret(secret) => {
                     tracing::info!(generation = secret.generation(), "the cluster has another secret");
                     let keep = Admitted { cluster: self.core.config().cluster.clone(), secret };
-                    self.admitting.admit_to(keep.clone());
+                    self.coming = Some(keep.clone());
                     self.ask(Request::Secret(keep))?;
                 }
                 Output::Config(config) => {

@@ -118,7 +118,8 @@ impl Helper {
             }
             while let Some(request) = door::take(&mut read)? {
                 if request == Request::Drop {
-                    return applicant::drop_secret();
+                    applicant::drop_secret()?;
+                    return tell(&self.agent, &Event::Dropped);
                 }
                 if let Err(error) = self.fulfil(request) {
                     tracing::error!("{error:#}");
@@ -208,7 +209,9 @@ impl Helper {
     /// Keeps a newer secret, and has ssh follow it; what fails is tried again.
     fn keep_secret(&mut self) -> Result<()> {
         let Some(admitted) = &self.unkept else { return Ok(()) };
-        let kept = applicant::keep(admitted.clone());
+        // What comes back, because a newer one could not be kept, is there still.
+        let is_there = crate::facts()?.secret.as_ref() == Some(&admitted.secret);
+        let kept = if is_there { Ok(()) } else { applicant::keep(admitted.clone()) };
         let renewed = self.ssh.as_mut().map_or(Ok(()), |ssh| ssh.renew(&admitted.secret));
         if kept.is_ok() {
             tell(&self.agent, &Event::Kept(admitted.secret.mark()))?;

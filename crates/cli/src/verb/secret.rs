@@ -51,15 +51,19 @@ fn rotate(without: &[String]) -> Result<ExitCode> {
     if let AgentAnswer::Refused(refused) = ask::agent_for(&request)? {
         return Ok(ask::refuse(&refused));
     }
-    let since = Instant::now();
+    let (since, mut seen) = (Instant::now(), false);
     loop {
         let late = since.elapsed() >= PATIENCE;
         // What is shown may be a moment old.
         let Some(RotationView { taken, of, .. }) = ask::agent()?.rotation else {
+            ensure!(!seen, "the new secret could not be kept on this node: nothing has changed");
             ensure!(!late, "following the new secret: it is not to be seen");
             std::thread::sleep(LOOK_EVERY);
             continue;
         };
+        seen = true;
+        // Nobody is told before it is kept here; that it is not, is known after half a minute.
+        let late = late && (taken > 0 || since.elapsed() >= 4 * PATIENCE);
         if taken == of || late {
             let mut out = std::io::stdout();
             for node in without {
@@ -78,7 +82,7 @@ fn rotate(without: &[String]) -> Result<ExitCode> {
     }
 }
 
-/// Never while processes would be lost by it.
+/// Not while processes would be lost by it, as far as is known at this moment.
 fn leave() -> Result<ExitCode> {
     let answer = ask::migrationd(&UserRequest::Ps)?;
     let UserAnswer::Processes(ProcessList { processes }) = answer else {

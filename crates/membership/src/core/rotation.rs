@@ -6,7 +6,7 @@
 //!   └────────── 60 s ── Closing: seals with the new one, opens both
 //!
 //! In both, once this node has kept it: tells those that have not said that they have. Where it is made, and is not kept
-//! within 5 s, nothing has changed.
+//! within 30 s, nothing has changed.
 //! ```
 //!
 //! The next secret goes from node to node over the overlay only, where WireGuard has authenticated each by its own key: who
@@ -29,6 +29,8 @@ use std::time::Duration;
 
 /// Until the new one is used: by then all have heard of it.
 const SPREADING: Duration = Duration::from_secs(5);
+/// Until a secret is given up that cannot be kept where it is made.
+const KEEPING: Duration = Duration::from_secs(30);
 /// Until the old one is of no use any more.
 const CLOSING: Duration = Duration::from_secs(60);
 /// How long a node must have been a member before it is told.
@@ -107,10 +109,10 @@ impl Membership {
     pub fn rotation(&self) -> Option<RotationView> {
         let alive = || self.peers.values().filter(|peer| peer.standing == Standing::Alive);
         let of = u32::try_from(alive().count()).unwrap_or(u32::MAX).saturating_add(1);
-        let (secret, Telling { taken, .. }) = self.coming()?;
+        let (secret, Telling { taken, kept, .. }) = self.coming()?;
         let generation = secret.generation();
         let taken = alive().filter(|peer| taken.contains(&peer.facts.id)).count();
-        let taken = u32::try_from(taken).unwrap_or(u32::MAX).saturating_add(1);
+        let taken = u32::try_from(taken).unwrap_or(u32::MAX).saturating_add(u32::from(*kept));
         Some(RotationView { generation, taken, of })
     }
 
@@ -170,6 +172,10 @@ impl Membership {
                 &mut self.rotation
         {
             telling.kept = true;
+            // From now on others are told.
+            if let Rotation::Spreading { since, .. } = &mut self.rotation {
+                *since = now;
+            }
             self.go_on_rotating(now, &mut out);
         }
         out
@@ -216,13 +222,19 @@ impl Membership {
             peer.settled |= peer.standing == Standing::Alive && now >= peer.since + SETTLED;
         }
         self.rotation = match std::mem::replace(&mut self.rotation, Rotation::Still) {
-            // Where it was made it could not be kept, and nobody else has heard of it.
+            // Where it is made nobody is told before it is kept, and nothing has changed yet.
             Rotation::Spreading { telling, since, .. }
-                if now >= since + SPREADING && !telling.kept && telling.taken.is_empty() =>
+                if !telling.kept && telling.taken.is_empty() && now >= since + KEEPING =>
             {
                 self.left_out.clear();
-                out.push(Output::Secret(self.secret.clone()));
+                // What was made of the newer one meanwhile goes back, too.
+                out.extend([Output::Secret(self.secret.clone()), Output::RekeyAll]);
                 Rotation::Still
+            }
+            Rotation::Spreading { next, sealer, telling, since }
+                if !telling.kept && telling.taken.is_empty() =>
+            {
+                Rotation::Spreading { next, sealer, telling, since }
             }
             Rotation::Spreading { next, sealer, telling, since } if now >= since + SPREADING => {
                 self.secret = next;

@@ -27,9 +27,8 @@ pub(super) struct Pc {
     pub(super) sent: u64,
     wakes: Instant,
     boots: u32,
-    /// By how much its own clock is ahead of the LAN's, and how long it has stood still.
+    /// By how much its own clock is ahead of the LAN's.
     ahead: Duration,
-    slept: Duration,
 }
 
 enum Event {
@@ -75,7 +74,6 @@ impl Lan {
                 wakes,
                 boots: 0,
                 ahead: Duration::ZERO,
-                slept: Duration::ZERO,
             });
             lan.add(wakes, Event::Wakes(at));
             lan.add(wakes + SAMPLE_EVERY, Event::Samples(at));
@@ -114,7 +112,7 @@ impl Lan {
         let core = self.core(at, boots);
         let pc = &mut self.pcs[at];
         (pc.core, pc.on, pc.boots) = (core, true, boots);
-        (pc.ahead, pc.slept) = (Duration::ZERO, Duration::ZERO);
+        pc.ahead = Duration::ZERO;
         self.wake(at);
     }
 
@@ -132,10 +130,9 @@ impl Lan {
         self.wake(at);
     }
 
-    /// It goes on after it has stood still for so long, its clock, too (CLOCK_MONOTONIC does not count a suspended PC's time).
-    pub(super) fn resume(&mut self, at: usize, slept: Duration) {
+    /// It goes on after it has stood still; its clock has not (CLOCK_BOOTTIME), and all that was due is late.
+    pub(super) fn resume(&mut self, at: usize) {
         self.pcs[at].on = true;
-        self.pcs[at].slept += slept;
         self.wake(at);
     }
 
@@ -146,7 +143,7 @@ impl Lan {
 
     /// What time it is on a PC.
     fn local(&self, at: usize) -> Instant {
-        (self.now + self.pcs[at].ahead).saturating_sub(self.pcs[at].slept)
+        self.now + self.pcs[at].ahead
     }
 
     /// One of the PCs, drawn at random.

@@ -92,7 +92,7 @@ pub fn run(scenario: &Scenario) -> Report {
     let jumped = until_settled(&mut lan);
     some.iter().for_each(|at| lan.switch_off(*at));
     lan.run(SLEEP);
-    some.iter().for_each(|at| lan.resume(*at, SLEEP));
+    some.iter().for_each(|at| lan.resume(*at));
     let resumed = until_agreed(&mut lan);
     let noticed = (median(deaths.iter().map(|death| death.0)), median(deaths.iter().map(|death| death.1)));
     Report { nodes, loss, agreed, rate, noticed, false_alarms, quiet, healed, churned, jumped, resumed }

@@ -36,7 +36,10 @@ pub(super) fn fetch(server: SocketAddrV4, given: Given, length: u64, modules: &m
     // Packets without an address, which DHCP is made of.
     modules.load("af_packet").ok();
     if !given.vlans.is_empty() {
-        modules.load("8021q").context("loading what VLANs need")?;
+        modules
+            .load("8021q")
+            .context("loading what VLANs need")
+            .unwrap_or_else(|error| report::complain(&format!("{error:#}")));
     }
     let mut links = Links::open(Vec::new(), given, Remembered::default())?;
     let url = format!("http://{server}/{NAME}");

@@ -109,7 +109,7 @@ pub(crate) struct Client {
     began: Duration,
     sent: Duration,
     deadline: Option<Duration>,
-    /// What an earlier boot had, until it is asked for.
+    /// What an earlier boot had, until it is refused or nobody has answered.
     remembered: Option<Ipv4Addr>,
 }
 
@@ -156,7 +156,7 @@ impl Client {
         match std::mem::replace(&mut self.state, State::Off) {
             State::Off | State::Rebooting { .. } | State::Selecting { .. } | State::Requesting { .. } => {
                 self.begin(now);
-                match self.remembered.take() {
+                match self.remembered {
                     Some(address) => self.reboot(now, address, 0),
                     None => self.discover(now, 0),
                 }
@@ -183,7 +183,7 @@ impl Client {
         }
         match std::mem::replace(&mut self.state, State::Off) {
             State::Off => Vec::new(),
-            State::Rebooting { tries, .. } if tries >= REBOOTS => self.select(now),
+            State::Rebooting { tries, .. } if tries >= REBOOTS => self.forget_and_select(now),
             State::Rebooting { address, tries } => self.reboot(now, address, tries),
             State::Selecting { tries } => self.discover(now, tries),
             State::Requesting { tries, .. } if tries >= REQUESTS => self.select(now),
@@ -210,7 +210,7 @@ impl Client {
             (State::Rebooting { address, .. }, ReplyKind::Ack(lease)) if lease.address == address => {
                 self.bind(now, lease)
             }
-            (State::Rebooting { .. }, ReplyKind::Nak) => self.select(now),
+            (State::Rebooting { .. }, ReplyKind::Nak) => self.forget_and_select(now),
             (State::Selecting { .. }, ReplyKind::Offer(offer)) => self.request(now, offer, 0),
             (State::Requesting { offer, .. }, ReplyKind::Ack(lease)) if lease.server == offer.server => {
                 self.bind(now, lease)
@@ -241,6 +241,13 @@ impl Client {
 
     fn select(&mut self, now: Duration) -> Vec<Action> {
         self.begin(now);
+        self.discover(now, 0)
+    }
+
+    /// Any address will do. It has been asking for as long as before.
+    fn forget_and_select(&mut self, now: Duration) -> Vec<Action> {
+        self.remembered = None;
+        self.transaction = self.jitter.number();
         self.discover(now, 0)
     }
 

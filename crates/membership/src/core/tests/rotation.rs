@@ -134,10 +134,11 @@ fn who_has_not_kept_it_tells_nobody_and_goes_back() {
     lan.keeps = false;
     rotate(&mut lan, 0, 50, &[]);
     lan.run(4);
-    assert_eq!(lan.nodes[0].1.rotation().unwrap().taken, 1);
+    assert_eq!(lan.nodes[0].1.rotation().unwrap().taken, 0);
     assert!(lan.nodes[1].1.rotation().is_none());
-    lan.run(3);
+    lan.run(30);
     assert!(lan.nodes[0].1.rotation().is_none());
+    assert_eq!(lan.nodes[0].1.secret.generation(), 0);
     assert_eq!((0..3).map(|node| lan.members(node)).collect::<Vec<_>>(), [3; 3]);
 }
 
