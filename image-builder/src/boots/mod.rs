@@ -141,6 +141,11 @@ fn start(args: &BootsArgs, workspace: &Workspace, iso: &Path, way: &Way) -> Resu
     let lan = |kind| Lan::begin(kind, plan.segment, iso, &workspace.cache());
     let mut until_the_end = way.network.map(lan).transpose()?;
     let nascent = Nascent::start(&plan)?;
+    if way.twist == Twist::Bond {
+        let folder = nascent.cluster().node_folder(plan.nodes.first().context("finding the machine")?.name);
+        // Long before its kernel looks.
+        Qmp::connect(&folder).and_then(|mut qmp| qmp.plug_spare_network(false)).context("pulling a cable")?;
+    }
     match way.twist {
         Twist::FlippedBit => says(&nascent, &plan, mishap::DAMAGED),
         Twist::NoMedium => says(&nascent, &plan, "has not been found yet"),

@@ -50,7 +50,7 @@ pub(super) enum Twist {
     InAFile,
     /// The DHCP server names what it can, goes, and comes back with other addresses.
     DhcpChanges,
-    /// A kernel argument makes one link of two: the node has an address there, and on neither of them.
+    /// A kernel argument makes one link of two, of which one has no cable: the node has an address there, and on neither of them.
     Bond,
     /// A kernel argument gives its link an address: the node has that, and joins.
     FixedAddress,

@@ -49,20 +49,19 @@ pub(crate) fn parse(text: &str) -> Option<Bond> {
 /// The first that the kernel has refused; all else is done.
 pub(super) fn make(bond: &Bond, netlink: &mut Netlink) -> Result<()> {
     let folder = Path::new(FOLDER).join(&bond.name);
-    let mut outcome = Ok(());
-    if !folder.exists() {
+    let (mut outcome, mut changed) = (Ok(()), !folder.exists());
+    if changed {
         // Without its own first bond, which nobody has asked for.
         Tool::new("modprobe").args(["bonding", "max_bonds=0"]).run().context("loading what bonds need")?;
         write(&Path::new(FOLDER).join("bonding_masters"), &format!("+{}", bond.name))?;
         for (key, value) in &bond.options {
             outcome = outcome.and(write(&folder.join("bonding").join(key), value));
         }
-        let index = links::index_of(&bond.name).context("finding the bond that was made")?;
-        outcome = outcome.and(netlink.ask(&Request::LinkUp { index }).context("switching it on"));
     }
     ensure!(folder.join("bonding").exists(), "there is a link of that name, which is no bond");
     for link in &bond.links {
         let (Some(index), None) = (links::index_of(link), links::master_of(link)) else { continue };
+        changed = true;
         let taken_in = take_in(&folder, link, index, netlink);
         if taken_in.is_err() {
             // Better by itself than not at all.
@@ -70,7 +69,12 @@ pub(super) fn make(bond: &Bond, netlink: &mut Netlink) -> Result<()> {
         }
         outcome = outcome.and(taken_in);
     }
-    outcome
+    if !changed {
+        return outcome;
+    }
+    // Not before, for it would ask for addresses on the first link that comes; and before VLANs are made on it.
+    let index = links::index_of(&bond.name).context("finding the bond")?;
+    outcome.and(netlink.ask(&Request::LinkUp { index }).context("switching it on"))
 }
 
 fn take_in(folder: &Path, link: &str, index: u32, netlink: &mut Netlink) -> Result<()> {
