@@ -30,7 +30,7 @@ const ORDINARY_LOSS: u32 = 5;
 const MOST_RATE: f64 = 2000.0;
 /// Until all agree after the last power-on, and until all have noticed a death.
 const MOST_AGREEING: Duration = Duration::from_secs(10);
-const MOST_NOTICING: Duration = Duration::from_millis(6500);
+const MOST_NOTICING: Duration = Duration::from_millis(7500);
 
 /// What others have published, to be read beside the table.
 const PUBLISHED: &str = "
