@@ -8,7 +8,6 @@ use brant_types::agent::{
 use brant_types::boot::{BootFacts, upper_folder};
 use brant_types::node::NodeId;
 use std::io::{BufRead, BufReader, Write};
-use std::net::Ipv6Addr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,11 +25,6 @@ pub struct Node {
 
 fn hand_over() -> Result<BootFacts> {
     BootFacts::read(|path| std::fs::read_to_string(path)).context("looking what init has handed over")
-}
-
-/// Where this node is reached.
-fn overlay(view: &ClusterView) -> Option<Ipv6Addr> {
-    view.nodes.iter().find(|node| node.me).map(|node| node.overlay)
 }
 
 impl Node {
@@ -52,7 +46,6 @@ impl Node {
         let secrets = Secrets::default();
         secrets.look(&boot);
         let node = Self { boot: Arc::new(boot), view: Arc::new(Mutex::new(first)), secrets };
-        let first_overlay = overlay(&node.view());
         let (shared, secrets) = (Arc::clone(&node.view), node.secrets.clone());
         std::thread::Builder::new()
             .name("views".to_owned())
@@ -60,11 +53,6 @@ impl Node {
                 loop {
                     match views.next() {
                         Ok(view) => {
-                            // The node has left its cluster, and another has admitted it.
-                            if overlay(&view) != first_overlay {
-                                tracing::info!("this node is another cluster's now; migrationd begins anew");
-                                std::process::exit(0);
-                            }
                             *shared.lock().unwrap_or_else(PoisonError::into_inner) = view;
                             // A view comes each second: so soon a changed secret is noticed.
                             match hand_over() {

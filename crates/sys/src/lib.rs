@@ -7,6 +7,7 @@
 pub mod cgroup;
 pub mod child;
 pub mod device_mapper;
+pub mod link;
 pub mod loop_device;
 pub mod memory;
 pub mod namespace;

@@ -60,7 +60,7 @@ pub(super) fn make(bond: &Bond, netlink: &mut Netlink) -> Result<()> {
     }
     ensure!(folder.join("bonding").exists(), "there is a link of that name, which is no bond");
     for link in &bond.links {
-        let (Some(index), None) = (links::index_of(link), links::master_of(link)) else { continue };
+        let Some(index) = links::index_of(link).filter(|_| !links::is_part(link)) else { continue };
         changed = true;
         let taken_in = take_in(&folder, link, index, netlink);
         if taken_in.is_err() {

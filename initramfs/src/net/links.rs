@@ -2,6 +2,7 @@
 
 use super::netlink::{Netlink, Request};
 use anyhow::{Context, Result};
+use brant_sys::link;
 use brant_types::boot::LinkFacts;
 use std::fs;
 use std::path::Path;
@@ -40,7 +41,10 @@ pub(crate) fn wired() -> Result<Vec<Link>> {
 
 fn is_wired(folder: &Path) -> bool {
     let ethernet = fs::read_to_string(folder.join("type")).is_ok_and(|kind| kind.trim() == "1");
-    ethernet && is_device(folder) && !folder.join("wireless").exists() && !folder.join("phy80211").exists()
+    ethernet
+        && link::stands_for_a_cable(folder)
+        && !folder.join("wireless").exists()
+        && !folder.join("phy80211").exists()
 }
 
 /// The longest name that the kernel gives a link, bytes (IFNAMSIZ, without its end).
@@ -52,17 +56,9 @@ pub(super) fn is_name(text: &str) -> bool {
     (1..=LONGEST).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('.')
 }
 
-/// The bond or bridge that a link is a part of.
-pub(super) fn master_of(name: &str) -> Option<String> {
-    let master = fs::read_link(Path::new("/sys/class/net").join(name).join("master")).ok()?;
-    master.file_name().map(|name| name.to_string_lossy().into_owned())
-}
-
-/// Hardware, a VLAN or a bond, and no part of one; not what programs make for themselves (bridges, containers).
-fn is_device(folder: &Path) -> bool {
-    let about = fs::read_to_string(folder.join("uevent")).unwrap_or_default();
-    let made = about.lines().any(|line| line == "DEVTYPE=vlan" || line == "DEVTYPE=bond");
-    (made || folder.join("device").exists()) && !folder.join("master").exists()
+/// Whether a link is in a bond or a bridge.
+pub(super) fn is_part(name: &str) -> bool {
+    link::is_part(&Path::new("/sys/class/net").join(name))
 }
 
 /// The index of a link by its name, if it is there.

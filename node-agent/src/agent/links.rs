@@ -2,6 +2,7 @@
 
 use super::addresses;
 use anyhow::{Context, Result};
+use brant_sys::link::stands_for_a_cable;
 use brant_types::ports;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV6};
@@ -20,16 +21,10 @@ pub(super) fn present() -> BTreeSet<LinkIndex> {
     let Ok(entries) = std::fs::read_dir("/sys/class/net") else { return BTreeSet::new() };
     entries
         .flatten()
-        .filter(|entry| is_device(&entry.path()))
+        .filter(|entry| stands_for_a_cable(&entry.path()))
         .filter(|entry| number(&entry.path().join("carrier")) == Some(1))
         .filter_map(|entry| number(&entry.path().join("ifindex")).map(LinkIndex))
         .collect()
-}
-
-fn is_device(folder: &Path) -> bool {
-    let about = std::fs::read_to_string(folder.join("uevent")).unwrap_or_default();
-    let made = about.lines().any(|line| line == "DEVTYPE=vlan" || line == "DEVTYPE=bond");
-    (made || folder.join("device").exists()) && !folder.join("master").exists()
 }
 
 fn number(path: &Path) -> Option<u32> {

@@ -167,17 +167,15 @@ impl Membership {
     /// The secret with this mark has been kept: others are told of it now, and hear that it is here.
     pub fn kept(&mut self, now: Instant, mark: &str) -> Vec<Output> {
         let mut out = Vec::new();
-        if self.coming().is_some_and(|(secret, _)| secret.mark() == mark)
-            && let Rotation::Spreading { telling, .. } | Rotation::Closing { telling, .. } =
-                &mut self.rotation
-        {
-            telling.kept = true;
-            // From now on others are told.
-            if let Rotation::Spreading { since, .. } = &mut self.rotation {
-                *since = now;
+        match &mut self.rotation {
+            Rotation::Spreading { next, telling, since, .. } if next.mark() == mark => {
+                // From now on others are told.
+                (telling.kept, *since) = (true, now);
             }
-            self.go_on_rotating(now, &mut out);
+            Rotation::Closing { telling, .. } if self.secret.mark() == mark => telling.kept = true,
+            Rotation::Still | Rotation::Spreading { .. } | Rotation::Closing { .. } => return out,
         }
+        self.go_on_rotating(now, &mut out);
         out
     }
 
@@ -223,18 +221,17 @@ impl Membership {
         }
         self.rotation = match std::mem::replace(&mut self.rotation, Rotation::Still) {
             // Where it is made nobody is told before it is kept, and nothing has changed yet.
-            Rotation::Spreading { telling, since, .. }
-                if !telling.kept && telling.taken.is_empty() && now >= since + KEEPING =>
-            {
-                self.left_out.clear();
-                // What was made of the newer one meanwhile goes back, too.
-                out.extend([Output::Secret(self.secret.clone()), Output::RekeyAll]);
-                Rotation::Still
-            }
-            Rotation::Spreading { next, sealer, telling, since }
+            Rotation::Spreading { telling, since, next, sealer }
                 if !telling.kept && telling.taken.is_empty() =>
             {
-                Rotation::Spreading { next, sealer, telling, since }
+                if now < since + KEEPING {
+                    Rotation::Spreading { telling, since, next, sealer }
+                } else {
+                    self.left_out.clear();
+                    // What was made of the newer one meanwhile goes back, too.
+                    out.extend([Output::Secret(self.secret.clone()), Output::RekeyAll]);
+                    Rotation::Still
+                }
             }
             Rotation::Spreading { next, sealer, telling, since } if now >= since + SPREADING => {
                 self.secret = next;
