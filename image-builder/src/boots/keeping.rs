@@ -1,5 +1,6 @@
 //! A stick that keeps what is written: started, changed, switched off, and started once more.
 
+use super::lan::Lan;
 use super::ways::Way;
 use super::{joined, says};
 use crate::cluster::create::Nascent;
@@ -13,6 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+/// Until a server has answered, on a PC of today.
+const LEASING: Duration = Duration::from_secs(20);
 /// Switching off, on a PC of today.
 const ENDING: Duration = Duration::from_secs(20);
 /// What the stick in the test has more than its image, and most of which has to be there then, MiB.
@@ -22,7 +25,12 @@ const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 const PASSPHRASE: &str = "correct horse battery staple";
 
 /// Starts it twice.
-pub(super) fn twice(nascent: Nascent, plan: &Plan, way: &Way, encrypted: bool) -> Result<String> {
+pub(super) fn twice(
+    nascent: Nascent,
+    plan: &Plan,
+    (way, encrypted): (&Way, bool),
+    lan: Option<&Lan>,
+) -> Result<String> {
     if encrypted {
         answer(&nascent, plan, &["A new passphrase for it", "The same once more"])?;
     }
@@ -32,6 +40,7 @@ pub(super) fn twice(nascent: Nascent, plan: &Plan, way: &Way, encrypted: bool) -
     ensure!(room >= AT_LEAST, "the stick has room for {room} MiB only");
     let name = node.shell(USER, "echo kept > /home/brant/kept; hostname")?;
     let id = node.nodes()?.me;
+    let leased = lan.map(|lan| Leased::of(&node, patience, lan)).transpose()?;
     switch_off(&nascent, &node, patience)?;
     drop(nascent);
 
@@ -39,7 +48,12 @@ pub(super) fn twice(nascent: Nascent, plan: &Plan, way: &Way, encrypted: bool) -
     if encrypted {
         answer(&nascent, plan, &["Passphrase of this stick"])?;
     }
-    let (node, _) = joined(&nascent, plan)?;
+    let (node, patience) = joined(&nascent, plan)?;
+    if let (Some(lan), Some(before)) = (lan, leased) {
+        // As it asks for what it had, it discovers nothing.
+        let now = Leased::of(&node, patience, lan)?;
+        ensure!(now == before, "with DHCP it was {before:?}, and after the second start it is {now:?}");
+    }
     let again = node.shell(USER, "cat /home/brant/kept; hostname")?;
     ensure!(again == format!("kept\n{name}"), "{}: the second start has: {}", way.name, again.trim());
     let now = node.nodes()?.me;
@@ -83,6 +97,28 @@ fn look(console: &Console, over: &AtomicBool) {
         if !matches!(rustix::io::read(console, &mut shown), Ok(1..)) {
             return;
         }
+    }
+}
+
+/// What a DHCP server has granted, and how often it was asked for any address.
+#[derive(Debug, PartialEq)]
+struct Leased {
+    address: String,
+    discovered: usize,
+}
+
+impl Leased {
+    fn of(node: &Node, patience: Patience, lan: &Lan) -> Result<Self> {
+        let address = patience.wait(LEASING, || {
+            let said = node.shell(ROOT, "ip -4 -o address show scope global | awk '{ print $4 }'")?;
+            ensure!(
+                said.trim().starts_with("10.88.0."),
+                "it has no address from the server: {}",
+                said.trim()
+            );
+            Ok(said.trim().to_owned())
+        })?;
+        Ok(Self { address, discovered: lan.count("DHCPDISCOVER")? })
     }
 }
 

@@ -150,8 +150,8 @@ fn start(args: &BootsArgs, workspace: &Workspace, iso: &Path, way: &Way) -> Resu
         Twist::FlippedBit => says(&nascent, &plan, mishap::DAMAGED),
         Twist::NoMedium => says(&nascent, &plan, "has not been found yet"),
         Twist::Verified | Twist::VerifiedStick => says(&nascent, &plan, "This medium is whole"),
-        Twist::Kept => keeping::twice(nascent, &plan, way, false),
-        Twist::KeptEncrypted => keeping::twice(nascent, &plan, way, true),
+        Twist::Kept => keeping::twice(nascent, &plan, (way, false), until_the_end.as_ref()),
+        Twist::KeptEncrypted => keeping::twice(nascent, &plan, (way, true), until_the_end.as_ref()),
         Twist::DhcpChanges => {
             let (node, patience) = joined(&nascent, &plan)?;
             dhcp::changes(&node, patience, until_the_end.as_mut().context("finding the network")?)

@@ -58,7 +58,7 @@ pub(super) enum Twist {
     Menu,
     /// The image is made into one for a stick, and its settings are edited: the node has the name that was written there.
     EditedStick,
-    /// The stick keeps what is written, also over a restart, on all the room that it has.
+    /// The stick keeps what is written, also over a restart, on all the room that it has; and the address, where there is DHCP.
     Kept,
     /// The same, encrypted.
     KeptEncrypted,
@@ -104,7 +104,7 @@ const STICK: Way = Way { name: "edited-stick-bios", boot: BootMedium::Usb, twist
 const PXE: Way = Way { name: "pxe-bios", boot: BootMedium::Network, network: Some(Network::Pxe), ..CD };
 
 /// All of them.
-pub(super) const WAYS: [Way; 33] = [
+pub(super) const WAYS: [Way; 34] = [
     CD,
     Way { name: "cd-uefi", firmware: FirmwareKind::Uefi, ..CD },
     Way { name: "disk-bios", boot: BootMedium::Disk, ..CD },
@@ -175,6 +175,7 @@ pub(super) const WAYS: [Way; 33] = [
     Way { name: "edited-stick-uefi", firmware: FirmwareKind::Uefi, ..STICK },
     Way { name: "edited-stick-uefi-secure-boot", firmware: FirmwareKind::UefiSecureBoot, ..STICK },
     Way { name: "keeping-stick", twist: Twist::Kept, ..STICK },
+    Way { name: "keeping-stick-with-dhcp", twist: Twist::Kept, network: Some(Network::Dhcp), ..STICK },
     Way {
         name: "encrypted-stick",
         firmware: FirmwareKind::Uefi,

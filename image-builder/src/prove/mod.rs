@@ -21,6 +21,7 @@ use anyhow::{Context, Result, ensure};
 use case::Cases;
 use clap::Args;
 use moments::Moments;
+use outcome::Outcome;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -80,11 +81,11 @@ pub(crate) fn run(args: &ProveArgs) -> Result<()> {
     for (number, case) in cases.list.iter().enumerate() {
         let shown = progress.stage(&format!("{:2} of {}: {}", number + 1, cases.list.len(), case.name));
         let outcome = trial::run(case, &nodes, stage.patience(), &mut moments);
-        let outcome = outcome.inspect_err(|_why| Evidence::of(&nodes, &stage.cluster).show())?;
-        shown.done(&outcome.to_string());
-        if !outcome.is_right() {
+        if !outcome.as_ref().is_ok_and(Outcome::is_right) {
             Evidence::of(&nodes, &stage.cluster).show();
         }
+        let outcome = outcome?;
+        shown.done(&outcome.to_string());
         outcomes.push((case.name.clone(), outcome));
     }
     let failed = outcomes.iter().filter(|(_, outcome)| !outcome.is_right()).count();
