@@ -79,6 +79,8 @@ fn add_arguments(line: &mut CommandLine, arguments: &[String]) {
             "toram",
             "findiso",
             "ip",
+            "vlan",
+            "bond",
         ]
         .contains(&key)
     };
@@ -124,4 +126,18 @@ fn on_the_stick(
         .with_context(|| format!("reading `{STICK}` on the stick"))
         .and_then(|_| Stick::parse(&text).with_context(|| format!("understanding `{STICK}` on the stick")));
     Ok(Some(OnTheStick { settings, persistence }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stick_says_what_its_network_is_and_nothing_that_comes_too_late() {
+        let mut line = CommandLine::parse("");
+        let said = ["ip=10.0.0.9:::24:::none", "vlan=eth0.5:eth0", "bond=bond0:eth0,eth1", "brant.rescue"];
+        add_arguments(&mut line, &said.map(str::to_owned));
+        assert_eq!((line.addresses.len(), line.vlans.len(), line.bonds.len()), (1, 1, 1));
+        assert!(!line.rescue && line.unknown.is_empty());
+    }
 }
