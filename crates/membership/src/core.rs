@@ -1,7 +1,9 @@
 //! The membership core: datagrams, the time and load samples in; datagrams, peers and configurations out.
 
+mod agreement;
 mod beacons;
 mod clock;
+mod datagram;
 mod introduce;
 mod loads;
 mod members;
@@ -13,12 +15,12 @@ mod view;
 
 use crate::load::SmoothedLoad;
 use crate::replay::ReplayWindow;
-use crate::seal::{Sealer, Unopened};
+use crate::seal::Sealer;
 use crate::swim::{self, SwimIdentity, Timers};
-use crate::wire::{Envelope, LoadNews, Message};
+use crate::wire::LoadNews;
 pub use rotation::NoRotation;
 
-use beacons::Heard;
+use agreement::Parts;
 use brant_types::agent::{Dropped, Load};
 use brant_types::cluster::ClusterConfig;
 use brant_types::node::{ClusterId, NodeFacts, NodeId, is_node_name};
@@ -91,6 +93,8 @@ pub enum Output {
 
 struct Peer {
     facts: NodeFacts,
+    /// A digest of them.
+    mark: u32,
     addresses: Vec<IpAddr>,
     incarnation: u64,
     heard_at: SocketAddrV6,
@@ -128,6 +132,13 @@ pub struct Membership {
     pending: BTreeSet<NodeId>,
     /// Whom SWIM takes for alive, as of when it last told of a change.
     active: BTreeSet<NodeId>,
+    /// Digests of those and of this node, unless something has changed since they were made.
+    parts: Option<Parts>,
+    /// Whether these are compared next, or the settings were.
+    compares_members: bool,
+    /// How much SWIM had to tell when that was looked at last, and when news were told at once.
+    backlog: usize,
+    told_at: Instant,
     timers: Timers,
     addresses: Vec<IpAddr>,
     announces: u32,
@@ -178,7 +189,11 @@ impl Membership {
             rng,
             peers: BTreeMap::new(),
             pending: BTreeSet::new(),
+            parts: None,
             active: BTreeSet::new(),
+            compares_members: false,
+            backlog: 0,
+            told_at: Instant::ZERO,
             timers: Timers::default(),
             addresses: Vec::new(),
             announces: MOST_ANNOUNCES,
@@ -228,6 +243,18 @@ impl Membership {
         }
     }
 
+    /// This node has another name now; one that is no name for a node changes nothing.
+    pub fn rename(&mut self, now: Instant, name: &str) -> Vec<Output> {
+        let mut out = Vec::new();
+        if name != self.me.name && is_node_name(name) {
+            name.clone_into(&mut self.me.name);
+            self.parts = None;
+            self.link_changed(now);
+            self.refresh_config(now, &mut out);
+        }
+        out
+    }
+
     /// Does what is due.
     pub fn tick(&mut self, now: Instant) -> Vec<Output> {
         let mut out = Vec::new();
@@ -248,7 +275,7 @@ impl Membership {
         }
         if self.next_loads <= now {
             self.send_loads(&mut out);
-            self.send_digest(&mut out);
+            self.compare_with_one(&mut out);
             self.ask_for_introductions(&mut out);
             self.announce_to_pending(now, &mut out);
             out.extend(self.choose_clock(now));
@@ -259,94 +286,6 @@ impl Membership {
         }
         if self.config_stale {
             self.refresh_config(now, &mut out);
-        }
-        out
-    }
-
-    /// Takes a datagram from the LAN. Never fails: what is not good is dropped and counted.
-    pub fn datagram(&mut self, now: Instant, from: SocketAddrV6, datagram: &[u8]) -> Vec<Output> {
-        let mut out = Vec::new();
-        let message = match self.open(datagram) {
-            Ok(message) => message,
-            Err(Unopened::Foreign) => {
-                self.dropped.foreign += 1;
-                return out;
-            }
-            Err(Unopened::Forged) => {
-                self.dropped.forged += 1;
-                return out;
-            }
-            Err(Unopened::Version(version)) => {
-                self.hear_version(now, *from.ip(), version);
-                return out;
-            }
-        };
-        let Ok(envelope) = postcard::from_bytes::<Envelope>(&message) else {
-            self.dropped.malformed += 1;
-            return out;
-        };
-        // A looped switch, or a hypervisor's multicast, lets a node hear itself.
-        if envelope.from == self.me.id || self.left_out.contains(&envelope.from) {
-            return out;
-        }
-        match envelope.message {
-            Message::Beacon { facts, renewal, addresses, asks } => {
-                if facts.id != envelope.from
-                    || NodeId::of(&facts.key) != facts.id
-                    || !is_node_name(&facts.name)
-                {
-                    self.dropped.malformed += 1;
-                } else {
-                    let heard = Heard { from, sequence: envelope.sequence, facts, renewal, addresses };
-                    // A recorded one is not answered: its sender may be anybody.
-                    if self.beacon(now, heard, &mut out) && asks {
-                        let datagram = self.sealed_beacon(false);
-                        out.push(Output::Send { to: from, datagram });
-                    }
-                }
-            }
-            Message::Swim(packet) => {
-                if self.fresh(now, envelope.from, envelope.sequence) {
-                    // SWIM refuses packets that are out of turn; nothing changes by that.
-                    let _refused = self.swim.handle_data(&packet, &mut self.runtime);
-                    self.drain_swim(now, &mut out);
-                }
-            }
-            Message::Loads(news) => {
-                if self.fresh(now, envelope.from, envelope.sequence) {
-                    self.hear_loads(news);
-                }
-            }
-            Message::Settings(entries) => {
-                if self.fresh(now, envelope.from, envelope.sequence) {
-                    self.hear_settings(now, envelope.from, entries, &mut out);
-                }
-            }
-            Message::Who(ids) => {
-                if self.fresh(now, envelope.from, envelope.sequence) {
-                    self.introduce(envelope.from, &ids, &mut out);
-                }
-            }
-            Message::Introduce(nodes) => {
-                if self.fresh(now, envelope.from, envelope.sequence) {
-                    self.meet(from, &nodes, &mut out);
-                }
-            }
-            Message::Rotation { secret, without } => {
-                if self.fresh(now, envelope.from, envelope.sequence) {
-                    self.hear_rotation(now, (from, envelope.from), (secret, without), &mut out);
-                }
-            }
-            Message::Taken(secret) => {
-                if self.fresh(now, envelope.from, envelope.sequence) {
-                    self.hear_taken((from, envelope.from), &secret, &mut out);
-                }
-            }
-            Message::SettingsDigest(digest) => {
-                if self.fresh(now, envelope.from, envelope.sequence) && digest != self.settings.digest() {
-                    self.send_settings(envelope.from, &mut out);
-                }
-            }
         }
         out
     }

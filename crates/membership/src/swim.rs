@@ -57,7 +57,7 @@ pub(crate) fn config() -> Config {
             num_members: at_least_one(2),
         }),
         periodic_gossip: Some(PeriodicParams {
-            frequency: Duration::from_millis(500),
+            frequency: Duration::from_millis(750),
             num_members: at_least_one(3),
         }),
     }

@@ -56,6 +56,34 @@ pub enum Message {
     },
     /// The sender has kept a secret: a key drawn from it, which nobody else can name.
     Taken([u8; 32]),
+    /// A digest of the members that the sender knows: whoever knows others answers with those of all parts.
+    MembersDigest(u64),
+    /// A digest for each part of all ids: whoever has another for some answers with the members of these.
+    MembersParts(Vec<u64>),
+    /// All members of some parts that the sender knows, to be completed.
+    MembersOf {
+        /// A bit for each part.
+        parts: u64,
+        /// Who is in them.
+        members: Vec<MemberNews>,
+    },
+    /// Of those parts: members that the receiver did not name, and those that it named and that are down.
+    MembersNews(Vec<MemberNews>),
+}
+
+/// A member, as SWIM knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MemberNews {
+    /// Who.
+    pub node: NodeId,
+    /// Its identity's number.
+    pub renewal: u32,
+    /// How often it has refuted a suspicion.
+    pub incarnation: u16,
+    /// Whether this identity of it is dead for good.
+    pub down: bool,
+    /// A digest of what it says of itself; 0 where the sender has not heard it.
+    pub facts: u32,
 }
 
 /// Where a node may be reached.

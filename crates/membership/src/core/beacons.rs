@@ -1,5 +1,6 @@
 //! Beacons: what this node says of itself to everybody, and what it makes of those that it hears.
 
+use super::agreement::mark_of;
 use super::{INCARNATION_AT, Instant, MOST_ADDRESSES, MOST_PENDING, Membership, Output, Peer, Standing};
 use crate::replay::ReplayWindow;
 use crate::swim::SwimIdentity;
@@ -38,6 +39,7 @@ impl Membership {
                 return false;
             }
             self.pending.insert(id);
+            self.parts = None;
             out.push(Output::Peer { facts: facts.clone(), heard_at: from });
             // A newcomer hears of us sooner than our slow beacon would tell it. Of a large cluster it hears some; they
             // introduce the others.
@@ -47,6 +49,7 @@ impl Membership {
         }
         let incarnation = sequence >> INCARNATION_AT;
         let peer = self.peers.entry(id).or_insert_with(|| Peer {
+            mark: mark_of(&facts),
             facts: facts.clone(),
             addresses: Vec::new(),
             incarnation,
@@ -69,9 +72,14 @@ impl Membership {
         if incarnation > peer.incarnation {
             // It has booted anew. WireGuard would not listen to one whose clock stands earlier now, and it may be
             // elsewhere, and another PC with the same stick.
-            out.push(Output::Forget(std::mem::replace(&mut peer.facts, facts.clone())));
-            out.push(Output::Peer { facts, heard_at: from });
+            out.push(Output::Forget(peer.facts.clone()));
+            out.push(Output::Peer { facts: facts.clone(), heard_at: from });
             (peer.incarnation, peer.heard_at) = (incarnation, from);
+        }
+        // It has another name; an old beacon that comes late does not give it the old one back.
+        if facts != peer.facts && peer.window.is_newest(sequence) {
+            (peer.mark, peer.facts) = (mark_of(&facts), facts);
+            self.parts = None;
             self.refresh_config(now, out);
         }
         let Some(peer) = self.peers.get_mut(&id) else { return false };

@@ -6,6 +6,10 @@ use crate::wire::Message;
 use brant_types::cluster::ClusterConfig;
 use brant_types::node::NodeId;
 use foca::{State, Timer};
+use std::time::Duration;
+
+/// How often news may be told at once.
+const AT_ONCE_EVERY: Duration = Duration::from_millis(200);
 
 impl Membership {
     /// Whether this is the end of a suspicion that is over. foca 2.0 does nothing then, but tells the node that it was taken
@@ -20,6 +24,7 @@ impl Membership {
     }
 
     pub(super) fn drain_swim(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.tell_news_at_once(now);
         while let Some((to, packet)) = self.runtime.to_send() {
             if let Some(heard_at) = self.peers.get(&to.node).map(|peer| peer.heard_at) {
                 let datagram = self.seal(Message::Swim(packet.to_vec()));
@@ -36,12 +41,24 @@ impl Membership {
         // SWIM tells of each change, and most of the time nothing changes: looking through all members is for those times.
         if told {
             self.active = self.swim.iter_members().map(|member| member.id().node).collect();
+            self.parts = None;
             let all: Vec<NodeId> = self.peers.keys().copied().collect();
             for id in all {
                 self.follow_swim(id, now);
             }
             self.refresh_config(now, out);
         }
+    }
+
+    /// News do not wait for SWIM's next round of gossip, so that they are everywhere within few hops; where they come thick and
+    /// fast, most of them do.
+    fn tell_news_at_once(&mut self, now: Instant) {
+        let backlog = self.swim.updates_backlog();
+        if backlog > self.backlog && now >= self.told_at + AT_ONCE_EVERY {
+            self.told_at = now;
+            let _refused = self.swim.gossip(&mut self.runtime);
+        }
+        self.backlog = self.swim.updates_backlog();
     }
 
     /// Takes a peer for what SWIM takes it for; says whether it was something else before.
@@ -95,6 +112,7 @@ impl Membership {
     pub(super) fn forget_peer(&mut self, id: NodeId, out: &mut Vec<Output>) {
         self.loads.remove(&id);
         self.pending.remove(&id);
+        self.parts = None;
         if let Some(peer) = self.peers.remove(&id) {
             out.push(Output::Forget(peer.facts));
         }

@@ -1,5 +1,5 @@
-//! Spreading settings: a change goes to a few random members at once, and on from each that it is new to; and once a
-//! second each node compares digests with one, so that those who missed it, or were away, hear of it.
+//! Spreading settings: a change goes to a few random members at once, and on from each that it is new to; and every
+//! other second each node compares digests with one, so that those who missed it, or were away, hear of it.
 
 use super::{Instant, Membership, Output};
 use crate::wire::Message;
@@ -51,13 +51,6 @@ impl Membership {
     pub(super) fn send_settings(&mut self, to: NodeId, out: &mut Vec<Output>) {
         if let Some(to) = self.peers.get(&to).map(|peer| peer.heard_at) {
             self.send_settings_to(to, out);
-        }
-    }
-
-    pub(super) fn send_digest(&mut self, out: &mut Vec<Output>) {
-        for to in self.some_members(1) {
-            let datagram = self.seal(Message::SettingsDigest(self.settings.digest()));
-            out.push(Output::Send { to, datagram });
         }
     }
 

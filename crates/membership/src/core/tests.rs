@@ -1,9 +1,12 @@
 //! A small LAN with a clock of its own.
 
+mod agreement;
 mod rotation;
 
 use super::*;
+use crate::wire::{Envelope, Message};
 use brant_types::agent::NodeState;
+use brant_types::node::is_node_name;
 use brant_types::settings::Key;
 use rand::RngExt;
 use std::collections::{BTreeSet, VecDeque};
