@@ -128,14 +128,7 @@ pub(super) const WAYS: [Way; 34] = [
     Way { name: "menu-uefi", firmware: FirmwareKind::Uefi, twist: Twist::Menu, ..CD },
     Way { name: "two-sticks", boot: BootMedium::Usb, twist: Twist::TwoMedia, ..CD },
     Way { name: "fixed-address", twist: Twist::FixedAddress, ..CD },
-    Way {
-        name: "bond",
-        twist: Twist::Bond,
-        network: Some(Network::Dhcp),
-        // Where systemd is, links have other names.
-        images: Images::InMemory,
-        ..CD
-    },
+    Way { name: "bond", twist: Twist::Bond, network: Some(Network::Dhcp), ..CD },
     Way { name: "dhcp-changes", twist: Twist::DhcpChanges, network: Some(Network::Dhcp), ..CD },
     Way {
         name: "one-of-two-damaged",
