@@ -2,6 +2,7 @@
 
 use crate::net::{bond, fixed, vlan};
 use brant_types::boot::{Bond, FixedAddress, Vlan};
+use brant_types::node::is_node_name;
 use brant_types::site::ARGUMENTS_FOLLOW;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddrV4};
@@ -81,7 +82,7 @@ impl CommandLine {
             ("brant.rescue", Some("0")) => self.rescue = false,
             ("toram" | "brant.toram", None | Some("1")) => self.to_memory = true,
             ("findiso" | "iso-scan/filename", Some(path)) => self.image_file = Some(path.to_owned()),
-            ("brant.name", Some(name)) if is_label(name) => self.name = Some(name.to_ascii_lowercase()),
+            ("brant.name", Some(name)) if node_name(name).is_some() => self.name = node_name(name),
             ("brant.lease", Some(seconds)) => match seconds.parse() {
                 Ok(seconds @ 3..=600) => self.migration_lease = Some(seconds),
                 _ => self.unknown.push(word.to_owned()),
@@ -144,12 +145,9 @@ fn server(text: &str) -> Option<SocketAddrV4> {
     text.parse().ok().or_else(|| Some(SocketAddrV4::new(text.parse().ok()?, WEB)))
 }
 
-/// One RFC 1123 label: letters, digits and inner hyphens, 63 at most.
-pub(crate) fn is_label(name: &str) -> bool {
-    (1..=63).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        && !name.starts_with('-')
-        && !name.ends_with('-')
+/// A node's name as somebody has written it; none where it cannot be one.
+pub(crate) fn node_name(text: &str) -> Option<String> {
+    Some(text.to_ascii_lowercase()).filter(|name| is_node_name(name))
 }
 
 /// A module's name with '_' for '-', the one spelling we compare.

@@ -43,6 +43,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("brant-facts-{}.toml", std::process::id()));
         let mut facts = BootFacts {
             host_name: "quiet-heron".to_owned(),
+            is_named: false,
             machine_id: "0".repeat(32),
             image_id: "abc".to_owned(),
             cluster: "test".to_owned(),

@@ -11,6 +11,7 @@ mod devices;
 mod facts;
 mod medium_watch;
 mod modules;
+mod naming;
 mod net;
 mod passphrase;
 mod power;

@@ -61,6 +61,8 @@ pub(crate) enum Event {
     Edit(Edit),
     /// Where to look for the cluster besides, as `init` says now.
     Seeds(Vec<IpAddr>),
+    /// What this node is called now.
+    Name(String),
 }
 
 /// What somebody has made of `cluster.toml`.

@@ -28,6 +28,11 @@ fn hand_over() -> Result<BootFacts> {
 }
 
 impl Node {
+    /// What this node is called now: a DHCP server may name it after its start.
+    pub fn name(&self) -> String {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
+    }
+
     /// Waits for node-agent, then follows it on a thread of its own.
     ///
     /// # Errors

@@ -140,7 +140,7 @@ fn attempt(daemon: &Daemon, pid: i32, node: &str) -> Attempt {
         let what = format!("there is no living node `{node}` in this cluster");
         return Attempt::Over(denied("no_such_node", what, hint));
     };
-    let is_at = daemon.registry.node_of(pid).unwrap_or_else(|| daemon.node.boot.host_name.clone());
+    let is_at = daemon.registry.node_of(pid).unwrap_or_else(|| daemon.node.name());
     if is_at == to.name {
         return Attempt::Over(denied("same_node", format!("the process is on {is_at} already"), None));
     }

@@ -23,6 +23,9 @@ pub fn upper_folder(image_id: &str) -> String {
 pub struct BootFacts {
     /// This node's name: one RFC 1123 label, already set as the host name.
     pub host_name: String,
+    /// Whether somebody has chosen it; else the first name that a DHCP server gives counts (option 12).
+    #[serde(default)]
+    pub is_named: bool,
     /// 32 hexadecimal digits, fresh at this boot, unless a stick has kept those of the boot before.
     pub machine_id: String,
     /// What the image was built from; equal on all nodes booted from the same image.

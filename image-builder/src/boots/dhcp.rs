@@ -1,6 +1,6 @@
 //! What a DHCP server may do to a node: name this and that, go, come back with other addresses, and be asked for more time.
 
-use super::lan::Lan;
+use super::lan::{Lan, NAME};
 use crate::cluster::node::{Node, ROOT};
 use crate::cluster::patience::Patience;
 use anyhow::{Context, Result, ensure};
@@ -26,6 +26,17 @@ pub(super) fn changes(node: &Node, patience: Patience, lan: &mut Lan) -> Result<
             ensure!(said.contains(wanted), "there is no `{wanted}` in: {said}");
             Ok(())
         })
+    })?;
+    // Its name, for the kernel, for itself and for the cluster.
+    patience.wait(FOLLOWING, || {
+        let said = node.shell(
+            ROOT,
+            "hostname; cat /etc/hostname; getent hosts \"$(hostname)\"; grep name /etc/brant/cluster.toml",
+        )?;
+        ensure!(said.matches(NAME).count() >= 4, "its names are: {said}");
+        let me = node.nodes()?.nodes.into_iter().find(|member| member.me).map(|me| me.name);
+        ensure!(me.as_deref() == Some(NAME), "for the cluster it is {me:?}");
+        Ok(())
     })?;
     // Asked of the server itself, when half of the time is over.
     let granted = lan.count("DHCPACK")?;
@@ -54,7 +65,9 @@ pub(super) fn changes(node: &Node, patience: Patience, lan: &mut Lan) -> Result<
     replug(node, patience)?;
     let later = patience.wait(2 * FOLLOWING, begins_with(LATER))?;
     ensure!(lan.count("DHCPNAK")? > 0, "the address of before was not refused");
-    Ok(format!("joined; {first}, renewed, kept while the server was away; then refused, and {later}"))
+    Ok(format!(
+        "joined as {NAME}; {first}, renewed, kept while the server was away; then refused, and {later}"
+    ))
 }
 
 /// Its one address from a server.

@@ -17,6 +17,8 @@ const TAPS: &str = "brant";
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 77);
 const PREFIX: u8 = 24;
 const RANGE: (Ipv4Addr, Ipv4Addr) = (Ipv4Addr::new(10, 88, 0, 100), Ipv4Addr::new(10, 88, 0, 120));
+/// What the network's own DHCP server calls the machine, where it changes.
+pub(super) const NAME: &str = "cellar";
 /// The address of the network's own DHCP server, where it has one.
 const OTHER: &str = "10.88.0.1/24";
 /// What it says where it changes: the addresses of before are not good any more, more time is to be asked for soon, and what
@@ -27,6 +29,7 @@ const CHANGING: &[&str] = &[
     "--dhcp-option=option:dns-server,10.88.0.1",
     "--dhcp-option=option:ntp-server,10.88.0.5",
     "--dhcp-option=option:domain-search,lab.example,x.example",
+    "--dhcp-host=52:54:*:*:*:*,cellar",
 ];
 /// How long a tap may take to be joined.
 const JOINING: Duration = Duration::from_secs(20);

@@ -3,6 +3,7 @@
 use super::identity::Identity;
 use super::root::{LOWER, NewRoot};
 use crate::command_line::CommandLine;
+use crate::naming::{self, keep};
 use crate::net::links;
 use crate::report;
 use anyhow::{Context, Result};
@@ -36,6 +37,7 @@ pub(super) fn gather(
     let seeds = line.seeds.iter().chain(&site.seeds).copied().collect();
     Ok(BootFacts {
         host_name: identity.host_name.clone(),
+        is_named: identity.is_named,
         machine_id: identity.machine_id.clone(),
         image_id: image.image_id.clone(),
         cluster: site.cluster.unwrap_or_else(|| "brant".to_owned()),
@@ -54,18 +56,10 @@ pub(super) fn gather(
 
 /// Writes them, and what other programs read under other names.
 pub(super) fn write(root: &NewRoot, facts: &BootFacts) -> Result<()> {
-    rustix::system::sethostname(facts.host_name.as_bytes()).context("setting the host name")?;
+    let (etc, name) = (root.path().join("etc"), &facts.host_name);
+    naming::set(&etc, name)?;
     crate::facts::write(Path::new(BOOT_FACTS), facts)?;
-    let etc = root.path().join("etc");
-    let name = &facts.host_name;
-    keep(&etc.join("hostname"), &format!("{name}\n"))?;
     keep(&etc.join("machine-id"), &format!("{}\n", facts.machine_id))?;
-    keep(
-        &etc.join("hosts"),
-        &format!(
-            "127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost ip6-localhost\nff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n"
-        ),
-    )?;
     // Two clients with one id are taken for one that restarted; so the id is there before any NFS mount, and is this
     // boot's own: copies of a stick that keeps things have the machine id in common.
     fs::create_dir_all(etc.join("modprobe.d")).context("making `/etc/modprobe.d`")?;
@@ -95,16 +89,6 @@ pub(super) fn write(root: &NewRoot, facts: &BootFacts) -> Result<()> {
 
 fn put(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("writing `{}`", path.display()))
-}
-
-/// A file of the root, which a stick may keep: where there is no room, what was there stays.
-fn keep(path: &Path, text: &str) -> Result<()> {
-    if fs::read_to_string(path).is_ok_and(|before| before == text) {
-        return Ok(());
-    }
-    let half = path.with_extension("brant-new");
-    put(&half, text)?;
-    fs::rename(&half, path).with_context(|| format!("writing `{}`", path.display()))
 }
 
 /// Lets those in who have these keys, and those of the image; no others that a stick has kept, so that keys can be taken back.

@@ -1,7 +1,7 @@
 //! Who this node is: a machine id, and a name of two words drawn from it; both fresh at each boot, or kept on a stick.
 
-use crate::command_line::is_label;
 use anyhow::{Context, Result};
+use brant_types::node::is_node_name;
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::fs;
 use std::path::Path;
@@ -40,13 +40,18 @@ pub(super) struct Identity {
     pub(super) machine_id: String,
     /// One RFC 1123 label.
     pub(super) host_name: String,
+    /// Whether somebody has chosen that; else it is drawn from the machine id.
+    pub(super) is_named: bool,
 }
 
 impl Identity {
     /// That of the boot before where the root has kept it, else a new one; a name that was asked for wins.
     pub(super) fn kept_or_drawn(root: &Path, asked: Option<&str>) -> Result<Self> {
         match Self::kept(root) {
-            Some(kept) => Ok(Self { host_name: asked.map_or(kept.host_name, str::to_owned), ..kept }),
+            Some(kept) => Ok(match asked {
+                Some(asked) => Self { host_name: asked.to_owned(), is_named: true, ..kept },
+                None => kept,
+            }),
             None => Self::draw(asked),
         }
     }
@@ -56,7 +61,11 @@ impl Identity {
         let read = |name: &str| Some(fs::read_to_string(root.join(name)).ok()?.trim().to_owned());
         let (machine_id, host_name) = (read("etc/machine-id")?, read("etc/hostname")?);
         let is_id = machine_id.len() == 32 && machine_id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        (is_id && is_label(&host_name)).then_some(Self { machine_id, host_name })
+        let drawn_from: Vec<u8> = (0..4)
+            .filter_map(|at| u8::from_str_radix(machine_id.get(2 * at..2 * at + 2)?, 16).ok())
+            .collect();
+        let is_named = host_name != name_of(*drawn_from.first_chunk()?);
+        (is_id && is_node_name(&host_name)).then_some(Self { machine_id, host_name, is_named })
     }
 
     fn draw(asked: Option<&str>) -> Result<Self> {
@@ -73,17 +82,19 @@ impl Identity {
         bytes[6] = bytes[6] & 0x0f | 0x40;
         bytes[8] = bytes[8] & 0x3f | 0x80;
         let machine_id = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let host_name = asked.map_or_else(|| name_of(&bytes), str::to_owned);
-        Self { machine_id, host_name }
+        let [a, b, c, d, ..] = bytes;
+        let host_name = asked.map_or_else(|| name_of([a, b, c, d]), str::to_owned);
+        Self { machine_id, host_name, is_named: asked.is_some() }
     }
 }
 
-fn name_of(bytes: &[u8; 16]) -> String {
+/// Two words, by the beginning of the machine id.
+fn name_of([a, b, c, d]: [u8; 4]) -> String {
     let pick = |list: &'static str, a: u8, b: u8| {
         let words: Vec<&str> = list.split(' ').collect();
         words[usize::from(u16::from_be_bytes([a, b])) % words.len()]
     };
-    format!("{}-{}", pick(HOW, bytes[0], bytes[1]), pick(WHO, bytes[2], bytes[3]))
+    format!("{}-{}", pick(HOW, a, b), pick(WHO, c, d))
 }
 
 #[cfg(test)]
@@ -118,9 +129,12 @@ mod tests {
         assert_eq!(Identity::kept(root.path()), None);
         fs::write(etc.join("hostname"), "attic\n").unwrap();
         let kept = Identity::kept_or_drawn(root.path(), None).unwrap();
-        assert_eq!(kept.host_name, "attic");
+        assert_eq!((kept.host_name.as_str(), kept.is_named), ("attic", true));
         let asked = Identity::kept_or_drawn(root.path(), Some("cellar")).unwrap();
         assert_eq!((asked.host_name.as_str(), asked.machine_id), ("cellar", kept.machine_id));
+        // One that was drawn is nobody's choice, also when it is kept.
+        fs::write(etc.join("hostname"), name_of([0x01, 0x23, 0x45, 0x67])).unwrap();
+        assert!(!Identity::kept(root.path()).unwrap().is_named);
         fs::write(etc.join("machine-id"), "uninitialized\n").unwrap();
         assert_eq!(Identity::kept(root.path()), None);
     }

@@ -3,7 +3,7 @@
 use super::root::Persistence;
 use super::root::medium::{self, Wanted};
 use super::verify::top_of;
-use crate::command_line::{CommandLine, is_label};
+use crate::command_line::{CommandLine, node_name};
 use crate::devices::Uevents;
 use crate::modules::Modules;
 use crate::report;
@@ -37,9 +37,9 @@ pub(super) fn find(
                     Stick::default()
                 });
                 add_arguments(line, &stick.kernel_arguments);
-                match &stick.name {
-                    Some(name) if is_label(name) => line.name = Some(name.to_ascii_lowercase()),
-                    Some(_) => report::complain(
+                match stick.name.as_deref().map(node_name) {
+                    Some(Some(name)) => line.name = Some(name),
+                    Some(None) => report::complain(
                         "`name` on the stick is no name for a node: up to 63 of a-z, 0-9 and -",
                     ),
                     None => {}

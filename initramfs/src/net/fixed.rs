@@ -46,6 +46,7 @@ pub(super) fn as_lease(fixed: &FixedAddress) -> Lease {
         name_servers: fixed.name_servers.clone(),
         domains: Vec::new(),
         time_servers: Vec::new(),
+        host_name: None,
         mtu: None,
         seeds: Vec::new(),
     }

@@ -293,6 +293,7 @@ mod tests {
             name_servers: Vec::new(),
             domains: Vec::new(),
             time_servers: Vec::new(),
+            host_name: None,
             mtu: None,
             seeds: Vec::new(),
         }

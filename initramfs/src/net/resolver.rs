@@ -52,6 +52,7 @@ mod tests {
             name_servers: servers.iter().map(|last| Ipv4Addr::new(10, 0, 0, *last)).collect(),
             domains: domain.map(str::to_owned).into_iter().collect(),
             time_servers: Vec::new(),
+            host_name: None,
             mtu: None,
             seeds: Vec::new(),
         }

@@ -6,7 +6,7 @@ use super::addresses::{Given, Links};
 use super::interface::Interface;
 use super::remembered::Remembered;
 use super::resolver;
-use crate::{facts, report};
+use crate::{facts, naming, report};
 use anyhow::{Context, Result};
 use brant_types::boot::{BOOT_FACTS, BootFacts};
 use std::fs;
@@ -64,10 +64,26 @@ impl Service {
             complain("name servers", write_resolver(&resolver));
             self.resolver = Some(resolver);
         }
-        let now_known = BootFacts { seeds, time_servers, links, ..self.known.clone() };
+        let (host_name, is_named) = self.name();
+        let now_known = BootFacts { host_name, is_named, seeds, time_servers, links, ..self.known.clone() };
         if now_known != self.known {
             complain("hand-over", facts::write(Path::new(BOOT_FACTS), &now_known));
             self.known = now_known;
+        }
+    }
+
+    /// What this node is called from now on: as it was, unless nobody has chosen that and a server now does.
+    fn name(&self) -> (String, bool) {
+        let leases = || self.links.interfaces().iter().filter_map(Interface::lease);
+        match leases().find_map(|lease| lease.host_name.clone()).filter(|_| !self.known.is_named) {
+            None => (self.known.host_name.clone(), self.known.is_named),
+            Some(name) => {
+                if name != self.known.host_name {
+                    report::say(&format!("a DHCP server calls this node {name}"));
+                    complain("name", naming::set(Path::new("/etc"), &name));
+                }
+                (name, true)
+            }
         }
     }
 }

@@ -95,7 +95,7 @@ impl Serve {
                         self.seeds = seeds.into_iter().map(links::port_of).collect();
                         Vec::new()
                     }
-                    Some(Event::Hello { .. } | Event::Edit(_) | Event::Kept(_) | Event::Dropped) => Vec::new(),
+                    Some(Event::Hello { .. } | Event::Edit(_) | Event::Kept(_) | Event::Name(_) | Event::Dropped) => Vec::new(),
                     // It has kept what was handed to it, or could not; either way both begin anew.
                     None => return Ok(()),
                 },

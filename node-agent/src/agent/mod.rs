@@ -265,6 +265,7 @@ impl Service {
                 self.core.link_changed(now());
                 Vec::new()
             }
+            Event::Name(name) => self.core.rename(now(), &name),
             Event::Kept(mark) => {
                 if let Some(kept) = self.coming.take_if(|coming| coming.secret.mark() == mark) {
                     self.admitting.admit_to(kept);

@@ -1,5 +1,6 @@
 //! The helper of a node that waits to be admitted: it keeps the secret when there is one, and does nothing else.
 
+use super::handed_over::HandOver;
 use super::identity::{self, Identity};
 use super::overlay::Overlay;
 use crate::door::{self, Event, Request};
@@ -9,15 +10,21 @@ use brant_types::settings::Settings;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-/// Serves the agent until the node is admitted, or the agent ends.
+/// Serves the agent until the node is admitted, or has another name, or the agent ends; then both begin anew.
 pub(super) fn serve(agent: UnixStream, key: &Identity) -> Result<()> {
     // Of a cluster that this node has left.
     Overlay::down()?;
     let (public, incarnation) = (key.public, key.incarnation);
     super::tell(&agent, &Event::Hello { public, incarnation, settings: Settings::default() })?;
-    super::tell(&agent, &Event::Seeds(crate::facts()?.seeds))?;
+    let (mut handed_over, mut name) = (HandOver::default(), None);
     let mut read = Vec::new();
-    while super::hear(&agent, &mut read)? {
+    while super::hear(&agent, &mut read, super::LOOK_EVERY)? {
+        if let Some(facts) = handed_over.if_changed() {
+            if *name.get_or_insert_with(|| facts.host_name.clone()) != facts.host_name {
+                return Ok(());
+            }
+            super::tell(&agent, &Event::Seeds(facts.seeds))?;
+        }
         while let Some(request) = door::take(&mut read)? {
             if let Request::Admitted(admitted) = request {
                 return keep(admitted);

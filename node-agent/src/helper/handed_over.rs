@@ -1,4 +1,4 @@
-//! What a lease that comes later tells of: where to look for the cluster besides, and who tells the time.
+//! What a lease that comes later tells of: where to look for the cluster besides, who tells the time, what this node is called.
 
 use brant_types::boot::{BOOT_FACTS, BootFacts};
 use std::time::SystemTime;

@@ -82,8 +82,16 @@ fn tell(mut agent: &UnixStream, event: &Event) -> Result<()> {
     agent.write_all(&door::line(event)?).context("telling the agent")
 }
 
-/// Reads what has come; says whether the agent is still there.
-fn hear(mut agent: &UnixStream, read: &mut Vec<u8>) -> Result<bool> {
+/// Reads what has come within this time; says whether the agent is still there.
+fn hear(mut agent: &UnixStream, read: &mut Vec<u8>, patience: Duration) -> Result<bool> {
+    let timeout =
+        Timespec { tv_sec: patience.as_secs().cast_signed(), tv_nsec: patience.subsec_nanos().into() };
+    let mut fds = [PollFd::new(agent, PollFlags::IN)];
+    match poll(&mut fds, Some(&timeout)) {
+        Ok(0) | Err(Errno::INTR) => return Ok(true),
+        Ok(_) => {}
+        Err(errno) => return Err(errno).context("waiting for the agent"),
+    }
     let mut chunk = [0; 1 << 16];
     let length = agent.read(&mut chunk).context("hearing the agent")?;
     read.extend_from_slice(&chunk[..length]);
@@ -113,7 +121,7 @@ impl Helper {
                 looked = Instant::now();
                 self.look();
             }
-            if !self.hear(&mut read, LOOK_EVERY.saturating_sub(looked.elapsed()))? {
+            if !hear(&self.agent, &mut read, LOOK_EVERY.saturating_sub(looked.elapsed()))? {
                 return Ok(());
             }
             while let Some(request) = door::take(&mut read)? {
@@ -126,19 +134,6 @@ impl Helper {
                 }
             }
         }
-    }
-
-    /// Reads what has come within this time; says whether the agent is still there.
-    fn hear(&mut self, read: &mut Vec<u8>, patience: Duration) -> Result<bool> {
-        let timeout =
-            Timespec { tv_sec: patience.as_secs().cast_signed(), tv_nsec: patience.subsec_nanos().into() };
-        let mut fds = [PollFd::new(&self.agent, PollFlags::IN)];
-        match poll(&mut fds, Some(&timeout)) {
-            Ok(0) | Err(Errno::INTR) => return Ok(true),
-            Ok(_) => {}
-            Err(errno) => return Err(errno).context("waiting for the agent"),
-        }
-        hear(&self.agent, read)
     }
 
     fn look(&mut self) {
@@ -155,7 +150,7 @@ impl Helper {
         }
         if let Some(facts) = self.handed_over.if_changed() {
             self.clock.ask(facts.time_servers);
-            self.tell_all([Event::Seeds(facts.seeds)]);
+            self.tell_all([Event::Seeds(facts.seeds), Event::Name(facts.host_name)]);
         }
     }
 

@@ -192,7 +192,7 @@ fn shown(daemon: &Daemon, offer: &Offer) -> ProcessView {
         args: offer.args.clone(),
         user: crate::users::name_of(offer.uid),
         uid: offer.uid,
-        node: daemon.node.boot.host_name.clone(),
+        node: daemon.node.name(),
         home: offer.home_name.clone(),
         state: ProcessState::Guest,
         cpu_seconds_home: 0.0,

@@ -22,6 +22,7 @@ fn lease(server: Ipv4Addr) -> Lease {
         name_servers: Vec::new(),
         domains: Vec::new(),
         time_servers: Vec::new(),
+        host_name: None,
         mtu: None,
         seeds: Vec::new(),
     }

@@ -2,6 +2,7 @@
 
 use super::client::{Outgoing, Reply, ReplyKind};
 use super::lease::{self, Lease, Route};
+use brant_types::node::is_node_name;
 use dhcproto::v4::{
     CLIENT_PORT, DhcpOption, DhcpOptions, Flags, HType, Message, MessageType, Opcode, OptionCode,
 };
@@ -26,7 +27,7 @@ const END: u8 = 255;
 const MOST_DOMAINS: usize = 6;
 /// More would not make the time better.
 const MOST_TIME_SERVERS: usize = 4;
-const WANTED: [u8; 13] = [1, 3, 6, 15, 26, 42, 51, 54, 58, 59, 119, 121, SEEDS];
+const WANTED: [u8; 14] = [1, 3, 6, 12, 15, 26, 42, 51, 54, 58, 59, 119, 121, SEEDS];
 
 /// A message to a server.
 pub(crate) fn encode(outgoing: &Outgoing, mac: [u8; 6], host_name: &str) -> Vec<u8> {
@@ -142,6 +143,10 @@ fn lease_of(message: &Message, server: Ipv4Addr) -> Option<Lease> {
         Some(DhcpOption::NtpServers(servers)) => servers.iter().take(MOST_TIME_SERVERS).copied().collect(),
         _ => Vec::new(),
     };
+    let host_name = match options.get(OptionCode::Hostname) {
+        Some(DhcpOption::Hostname(name)) => label(name),
+        _ => None,
+    };
     let name_servers = match options.get(OptionCode::DomainNameServer) {
         Some(DhcpOption::DomainNameServer(servers)) => servers.clone(),
         _ => Vec::new(),
@@ -165,6 +170,7 @@ fn lease_of(message: &Message, server: Ipv4Addr) -> Option<Lease> {
         name_servers,
         domains,
         time_servers,
+        host_name,
         mtu,
         seeds,
     })
@@ -188,6 +194,12 @@ fn routes(options: &DhcpOptions) -> Vec<Route> {
             .collect(),
         _ => Vec::new(),
     }
+}
+
+/// The first label, if it may be a node's name; some servers append the domain.
+fn label(name: &str) -> Option<String> {
+    let label = name.trim_end_matches('\0').split('.').next()?.to_ascii_lowercase();
+    is_node_name(&label).then_some(label)
 }
 
 /// The domain, if it may stand in `resolv.conf`: whatever a server says must not become another line there.
@@ -306,6 +318,17 @@ mod tests {
             message.opts_mut().insert(DhcpOption::InterfaceMtu(68));
         }));
         assert_eq!((lease.domains, lease.mtu), (vec![], None));
+    }
+
+    #[test]
+    fn a_host_name_is_one_label_or_none() {
+        let names = [("Web-3", Some("web-3")), ("web.lab.example\0", Some("web")), ("a b", None), ("", None)];
+        for (said, taken) in names.into_iter().chain([("localhost", None), ("x\n127.0.0.1 bank", None)]) {
+            let lease = granted(&answer(MessageType::Ack, |message| {
+                message.opts_mut().insert(DhcpOption::Hostname(said.to_owned()));
+            }));
+            assert_eq!(lease.host_name.as_deref(), taken, "{said:?}");
+        }
     }
 
     #[test]

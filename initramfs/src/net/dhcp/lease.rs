@@ -27,6 +27,8 @@ pub(crate) struct Lease {
     /// What names without a dot may end with.
     pub(crate) domains: Vec<String>,
     pub(crate) time_servers: Vec<Ipv4Addr>,
+    /// What this host is to be called.
+    pub(crate) host_name: Option<String>,
     pub(crate) mtu: Option<u16>,
     /// Nodes to try besides the beacon (option 224).
     pub(crate) seeds: Vec<IpAddr>,

@@ -191,7 +191,7 @@ impl Stay {
             FromCapsule::Runs => {
                 self.meter = self.capsule.as_ref().map(Meter::start);
                 self.arrival.step("released");
-                self.arrival.remember(&self.daemon.node.boot.host_name, &self.offer);
+                self.arrival.remember(&self.daemon.node.name(), &self.offer);
                 let passed = Place::Released.pass();
                 self.capsule_worked(Work::Release, passed.map_err(failed));
             }

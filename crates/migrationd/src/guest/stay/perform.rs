@@ -59,7 +59,7 @@ impl Stay {
                 self.awaited = None;
                 self.meter = None;
                 if let Some(departure) = self.departure.take() {
-                    departure.remember(&self.offer, &self.daemon.node.boot.host_name);
+                    departure.remember(&self.offer, &self.daemon.node.name());
                 }
                 let (daemon, offer, capsule) = (self.daemon.clone(), self.offer.clone(), self.capsule.take());
                 let preparing = self.preparing.take();

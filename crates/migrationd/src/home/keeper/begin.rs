@@ -153,7 +153,7 @@ fn offer(daemon: &Daemon, migratable: &Migratable, summary: &Summary) -> Result<
         session: new_session(),
         pid: migratable.pid(),
         home: me.id,
-        home_name: daemon.node.boot.host_name.clone(),
+        home_name: daemon.node.name(),
         image_id: me.image_id,
         cpu: me.cpu,
         usr_untouched: daemon.node.usr_untouched(),
@@ -178,7 +178,7 @@ fn lease(daemon: &Daemon) -> Duration {
 }
 
 fn view(daemon: &Daemon, pid: i32, summary: &Summary) -> ProcessView {
-    let me = daemon.node.boot.host_name.clone();
+    let me = daemon.node.name();
     ProcessView {
         pid,
         comm: summary.comm.clone(),
