@@ -130,7 +130,7 @@ pub struct Membership {
     peers: BTreeMap<NodeId, Peer>,
     /// Those of the peers that are pending.
     pending: BTreeSet<NodeId>,
-    /// Whom SWIM takes for alive, as of when it last told of a change.
+    /// Whom SWIM takes for alive, as it tells of each change.
     active: BTreeSet<NodeId>,
     /// Digests of those and of this node, unless something has changed since they were made.
     parts: Option<Parts>,

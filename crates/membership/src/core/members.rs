@@ -5,7 +5,7 @@ use crate::swim::SwimIdentity;
 use crate::wire::Message;
 use brant_types::cluster::ClusterConfig;
 use brant_types::node::NodeId;
-use foca::{State, Timer};
+use foca::{OwnedNotification, State, Timer};
 use std::time::Duration;
 
 /// How often news may be told at once.
@@ -34,16 +34,25 @@ impl Membership {
         while let Some((after, timer)) = self.runtime.to_schedule() {
             self.timers.add(now + after, timer);
         }
-        let mut told = false;
-        while self.runtime.to_notify().is_some() {
+        let (mut told, mut changed) = (false, Vec::new());
+        while let Some(notification) = self.runtime.to_notify() {
             told = true;
+            match notification {
+                OwnedNotification::MemberUp(identity) => {
+                    self.active.insert(identity.node);
+                    changed.push(identity.node);
+                }
+                OwnedNotification::MemberDown(identity) => {
+                    self.active.remove(&identity.node);
+                    changed.push(identity.node);
+                }
+                // Of this node itself, or of a member that is still one.
+                _ => {}
+            }
         }
-        // SWIM tells of each change, and most of the time nothing changes: looking through all members is for those times.
         if told {
-            self.active = self.swim.iter_members().map(|member| member.id().node).collect();
             self.parts = None;
-            let all: Vec<NodeId> = self.peers.keys().copied().collect();
-            for id in all {
+            for id in changed {
                 self.follow_swim(id, now);
             }
             self.refresh_config(now, out);
