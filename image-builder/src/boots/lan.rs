@@ -187,8 +187,23 @@ impl Drop for Dhcp {
     }
 }
 
-/// One that was killed has left its device, whose address would now be in the way.
+/// How long a network namespace may be without a program.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// One that was killed has left its device, whose address would now be in the way, and the server's namespace.
 fn remove_leftovers() {
+    let spaces = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
+    for space in spaces {
+        let name = space.file_name().to_string_lossy().into_owned();
+        let age =
+            space.metadata().and_then(|about| about.modified()).ok().and_then(|made| made.elapsed().ok());
+        let number = name.strip_prefix(TAPS).and_then(|rest| rest.strip_suffix('d')).unwrap_or_default();
+        let is_ours = !number.is_empty() && number.chars().all(|c| c.is_ascii_hexdigit());
+        let programs = || Tool::new("ip").args(["netns", "pids", &name]).output();
+        if is_ours && age > Some(IDLE) && programs().is_ok_and(|pids| pids.is_empty()) {
+            let _somebody_else_was_faster = ip(&["netns", "delete", &name]);
+        }
+    }
     let entries = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let is_ours = |name: &String| {

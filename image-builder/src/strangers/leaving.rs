@@ -89,8 +89,14 @@ pub(super) fn is_left_out(run: &mut Run) -> Result<String> {
 pub(super) fn drops_its_secret(run: &mut Run) -> Result<String> {
     let said = run.stranger.shell(ROOT, "brant secret drop 2>&1")?;
     ensure!(said.contains("asks to be admitted"), "`brant secret drop` says: {}", said.trim());
-    let shows =
-        || run.stranger.shell(ROOT, "! ip link show brant0 2> /dev/null && ! brant secret show 2> /dev/null");
+    // Nor is it anybody's by its overlay, its ssh or its clock.
+    let shows = || {
+        run.stranger.shell(
+            ROOT,
+            "! ip link show brant0 2> /dev/null && ! brant secret show 2> /dev/null && \
+             ! grep '^server fd' /run/brant/clock/cluster.sources && [ ! -e /run/brant/ssh/authority.pub ]",
+        )
+    };
     run.patience.wait(AGREEING, || shows().map(drop))?;
     // For as long as the change of the secret lasts it is not heard.
     run.patience.wait(3 * AGREEING, || {

@@ -3,6 +3,7 @@
 use super::handed_over::HandOver;
 use super::identity::{self, Identity};
 use super::overlay::Overlay;
+use super::{clock, ssh};
 use crate::door::{self, Event, Request};
 use anyhow::{Context, Result};
 use brant_types::boot::{Admitted, BOOT_FACTS, BootFacts, KEPT, Kept};
@@ -14,6 +15,9 @@ use std::path::Path;
 pub(super) fn serve(agent: UnixStream, key: &Identity) -> Result<()> {
     // Of a cluster that this node has left.
     Overlay::down()?;
+    for left in [ssh::forget(), clock::forget()] {
+        left.unwrap_or_else(|error| tracing::warn!("{error:#}"));
+    }
     let (public, incarnation) = (key.public, key.incarnation);
     super::tell(&agent, &Event::Hello { public, incarnation, settings: Settings::default() })?;
     let (mut handed_over, mut name) = (HandOver::default(), None);

@@ -110,13 +110,29 @@ fn tell(cluster: ClusterId, (whom, servers): &(Follows, Vec<Ipv4Addr>)) -> Resul
     let local = if own { format!("local stratum {STRATUM}") } else { "local off".to_owned() };
     let network = format!("allow {}/64", cluster.network());
     for command in [&network, &local, "reload sources"] {
-        Tool::new("chronyc")
-            .args(["-h", CONTROL])
-            .args(command.split(' '))
-            .run()
-            .with_context(|| format!("telling chronyd `{command}`"))?;
+        command_chronyd(command)?;
     }
     Ok(())
+}
+
+/// Follows and serves nobody of a cluster that this node has left.
+pub(super) fn forget() -> Result<()> {
+    if !Path::new(SOURCES).exists() {
+        return Ok(());
+    }
+    replace(Path::new(SOURCES), &sources(Follows::Itself, &[]))?;
+    for command in ["deny all", "reload sources"] {
+        command_chronyd(command)?;
+    }
+    Ok(())
+}
+
+fn command_chronyd(command: &str) -> Result<()> {
+    Tool::new("chronyc")
+        .args(["-h", CONTROL])
+        .args(command.split(' '))
+        .run()
+        .with_context(|| format!("telling chronyd `{command}`"))
 }
 
 fn sources(follows: Follows, servers: &[Ipv4Addr]) -> String {

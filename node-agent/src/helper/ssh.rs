@@ -23,7 +23,7 @@ use ssh_key::certificate::{Builder, CertType};
 use ssh_key::private::Ed25519Keypair;
 use ssh_key::{LineEnding, PrivateKey, PublicKey};
 use std::fs::{self, DirBuilder};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
 use std::path::Path;
 
@@ -187,6 +187,21 @@ impl Ssh {
             self.authority_text()?
         ))
     }
+}
+
+/// Lets nobody in by the word of an authority that this node does not follow any more, nor says who it is by it.
+pub(super) fn forget() -> Result<()> {
+    for place in [PEOPLES, HOST_CERTIFICATE, KNOWN_HOSTS, CLIENT] {
+        let path = Path::new(place);
+        let gone = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        match gone {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("removing `{place}`"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// What a node is called: its name, the same with the cluster's domain, and its address on the overlay.

@@ -10,6 +10,7 @@
 //! Only living members are compared, and who is down is told only to who takes it for alive: so each forgets the dead at its
 //! own time, and nobody brings them back.
 
+use super::beacons::BEACONS_AT_FIRST;
 use super::{Instant, Membership, Output};
 use crate::swim::SwimIdentity;
 use crate::wire::{MemberNews, Message};
@@ -67,16 +68,18 @@ pub(super) fn mark_of(facts: &NodeFacts) -> u32 {
 }
 
 impl Membership {
-    /// Tells one member a digest: of the settings, or of the members, by turns.
+    /// Tells one member a digest: of the settings, or of the members, by turns; a newcomer both, for it knows the least.
     pub(super) fn compare_with_one(&mut self, out: &mut Vec<Output>) {
+        let is_new = self.beacons_sent < BEACONS_AT_FIRST;
         self.compares_members = !self.compares_members;
-        let digest = if self.compares_members {
-            Message::MembersDigest(self.parts().digest())
-        } else {
-            Message::SettingsDigest(self.settings.digest())
-        };
-        for to in self.some_members(1) {
-            out.push(Output::Send { to, datagram: self.seal(digest.clone()) });
+        let members =
+            (is_new || self.compares_members).then(|| Message::MembersDigest(self.parts().digest()));
+        let settings =
+            (is_new || !self.compares_members).then(|| Message::SettingsDigest(self.settings.digest()));
+        for digest in members.into_iter().chain(settings) {
+            for to in self.some_members(1) {
+                out.push(Output::Send { to, datagram: self.seal(digest.clone()) });
+            }
         }
     }
 

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// To how many that answer nothing so far SWIM is announced each second.
 const PENDING_A_SECOND: usize = 2;
 
+/// How many beacons are sent soon after each other at first; that takes some ten seconds.
+pub(super) const BEACONS_AT_FIRST: u32 = 12;
+
 /// How many members of a large cluster send a beacon at once when they hear a newcomer.
 const ANSWERERS: usize = 8;
 
@@ -129,7 +132,7 @@ impl Membership {
         let alive = 1 + self.active.len();
         let millis = match self.beacons_sent {
             0..4 => 250,
-            4..12 => 1000,
+            4..BEACONS_AT_FIRST => 1000,
             _ => 1000 * (alive as u64).clamp(2, 300),
         };
         Duration::from_millis(millis * 3 / 4 + self.rng.random_range(0..=millis / 2))
