@@ -4,6 +4,7 @@ mod agreement;
 mod beacons;
 mod clock;
 mod datagram;
+mod doubt;
 mod introduce;
 mod loads;
 mod members;
@@ -132,6 +133,8 @@ pub struct Membership {
     pending: BTreeSet<NodeId>,
     /// Whom SWIM takes for alive, as it tells of each change.
     active: BTreeSet<NodeId>,
+    /// Whom another one has down, by which identity, and since when it has been asked.
+    doubted: BTreeMap<NodeId, (u32, Instant)>,
     /// Digests of those and of this node, unless something has changed since they were made.
     parts: Option<Parts>,
     /// Whether these are compared next, or the settings were.
@@ -191,6 +194,7 @@ impl Membership {
             pending: BTreeSet::new(),
             parts: None,
             active: BTreeSet::new(),
+            doubted: BTreeMap::new(),
             compares_members: false,
             backlog: 0,
             told_at: Instant::ZERO,
@@ -276,6 +280,7 @@ impl Membership {
         if self.next_loads <= now {
             self.send_loads(&mut out);
             self.compare_with_one(&mut out);
+            self.ask_the_doubted(now, &mut out);
             self.ask_for_introductions(&mut out);
             self.announce_to_pending(now, &mut out);
             out.extend(self.choose_clock(now));
@@ -328,7 +333,7 @@ impl Membership {
 
     /// The more members, the longer it takes to make and to write.
     fn config_interval(&self) -> Duration {
-        Duration::from_millis(100 + 2 * self.peers.len() as u64)
+        Duration::from_millis(100 + self.peers.len() as u64)
     }
 }
 

@@ -1,14 +1,14 @@
 //! Comparing who is a member. Rumours are quick, but who has missed one does not hear it again; so each node compares digests
 //! with one other from time to time, and where they are not equal, both complete what they know of some parts of all ids in
-//! which they differ (Demers et al. 1987: anti-entropy; memberlist's push and pull does the same with whole lists).
+//! which they differ (Demers et al. 1987: anti-entropy; memberlist's push and pull compares whole lists).
 //!
 //! ```text
-//! A: digest ─▶ B: a digest for each part ─▶ A: the members of some parts ─▶ B takes them; whom A lacks, who is down ─▶ A
+//! A: digest ─▶ B: a digest for each part ─▶ A: the members of some parts ─▶ B takes them; whom A lacks, who may be down ─▶ A
 //! ```
 //! Where they have heard different things of a node (it has another name by now), both ask it for a beacon.
 //!
-//! Only living members are compared, and who is down is told only to who takes it for alive: so each forgets the dead at its
-//! own time, and nobody brings them back.
+//! Only living members are compared, and who is down is told only to who takes it for alive, and to it no more than a doubt: so
+//! each forgets the dead at its own time.
 
 use super::beacons::BEACONS_AT_FIRST;
 use super::{Instant, Membership, Output};
@@ -18,7 +18,7 @@ use brant_types::node::{NodeFacts, NodeId};
 use foca::{Member, State};
 use rand::RngExt;
 use sha2::{Digest as _, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddrV6;
 
 /// How many parts all ids fall into: so many that one part of a thousand nodes is small.
@@ -26,7 +26,7 @@ const PARTS: usize = 64;
 /// Most members in one datagram: some 1,000 bytes.
 const MOST: usize = 56;
 /// Most nodes that are asked at a time to speak for themselves.
-const MOST_ASKED: usize = 8;
+pub(super) const MOST_ASKED: usize = 8;
 
 /// A digest for each part of all ids.
 #[derive(Debug, Clone, PartialEq)]
@@ -134,17 +134,19 @@ impl Membership {
         let down = self.swim.iter_membership_state().filter(|member| {
             let theirs = named.get(&member.id().node);
             member.state() == State::Down
-                && theirs.is_some_and(|theirs| theirs.renewal == member.id().renewal)
+                && theirs.is_some_and(|theirs| theirs.renewal <= member.id().renewal)
         });
         let down = down.map(|member| MemberNews { down: true, ..self.told(member) });
         let news: Vec<MemberNews> = lacks.chain(down).take(MOST).collect();
         if !news.is_empty() {
             self.answer(from, Message::MembersNews(news), out);
         }
+        let alive: Vec<NodeId> = theirs.iter().filter(|news| !news.down).map(|news| news.node).collect();
+        self.greet_the_dead(now, &alive, out);
     }
 
-    /// Tells SWIM what another one knows, as if it were a rumour; and has those speak for themselves of whom the other one has
-    /// heard something else.
+    /// Tells SWIM who is alive by another's knowledge, as if it were a rumour; has those speak for themselves of whom the other
+    /// one has heard something else, or that it has down.
     pub(super) fn hear_members_news(
         &mut self,
         now: Instant,
@@ -153,15 +155,21 @@ impl Membership {
         out: &mut Vec<Output>,
     ) {
         let news = &news[..news.len().min(MOST)];
-        let known: BTreeSet<NodeId> = self.active.iter().copied().chain([self.me.id]).collect();
-        let members = news.iter().filter(|news| !self.left_out.contains(&news.node));
-        // Of one that nobody here takes for alive it is no news that it is down.
-        let members = members.filter(|news| !news.down || known.contains(&news.node));
-        let members = members.map(|news| {
+        let mut members = Vec::new();
+        for news in news {
             let identity = SwimIdentity { node: news.node, renewal: news.renewal };
-            Member::new(identity, news.incarnation, if news.down { State::Down } else { State::Alive })
-        });
-        let _refused = self.swim.apply_many(members, true, &mut self.runtime);
+            if self.left_out.contains(&news.node) {
+                continue;
+            }
+            if news.down && news.node != self.me.id {
+                self.doubt(now, identity);
+            } else {
+                // Who is taken for dead itself comes back by another identity.
+                let state = if news.down { State::Down } else { State::Alive };
+                members.push(Member::new(identity, news.incarnation, state));
+            }
+        }
+        let _refused = self.swim.apply_many(members.into_iter(), true, &mut self.runtime);
         self.drain_swim(now, out);
         let otherwise = news.iter().filter(|news| differ(news.facts, self.mark(news.node)));
         let (own, others): (Vec<NodeId>, Vec<NodeId>) =

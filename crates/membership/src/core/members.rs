@@ -60,7 +60,7 @@ impl Membership {
     }
 
     /// News do not wait for SWIM's next round of gossip, so that they are everywhere within few hops; where they come thick and
-    /// fast, most of them do.
+    /// fast, most of them do, and so do those that take an older one's place.
     fn tell_news_at_once(&mut self, now: Instant) {
         let backlog = self.swim.updates_backlog();
         if backlog > self.backlog && now >= self.told_at + AT_ONCE_EVERY {

@@ -369,7 +369,21 @@ fn no_damaged_message_of_a_member_harms_a_node() {
         sample: 1,
         load: Load { runnable_milli: 1, memory_free_kib: 1 },
     };
-    for message in [beacon, Message::Loads(vec![load; 3]), Message::Swim(vec![0; 60])] {
+    let news = crate::wire::MemberNews {
+        node: NodeFacts::sample(3).id,
+        renewal: 1,
+        incarnation: 1,
+        down: false,
+        facts: 7,
+    };
+    let members = vec![news, crate::wire::MemberNews { down: true, ..news }];
+    let compared = [
+        Message::MembersParts(vec![7; 64]),
+        Message::MembersOf { parts: u64::MAX, members: members.clone() },
+        Message::MembersNews(members),
+    ];
+    let others = [beacon, Message::Loads(vec![load; 3]), Message::Swim(vec![0; 60])];
+    for message in others.into_iter().chain(compared) {
         let envelope = Envelope { from: NodeFacts::sample(2).id, sequence: 1, message };
         let whole = postcard::to_allocvec(&envelope).unwrap();
         let mut node = Membership::new("test", &secret, NodeFacts::sample(1), 0, [1; 32], Duration::ZERO);

@@ -26,6 +26,8 @@ pub struct Report {
     pub quiet: Duration,
     /// From the healing of a cut into halves until all agreed again.
     pub healed: Option<Duration>,
+    /// Living nodes that were taken for dead meanwhile, and after some had stood still.
+    pub lost: u64,
     /// From the end of a minute of coming and going until all agreed again.
     pub churned: Option<Duration>,
     /// From the moment when a tenth of the clocks jumped ahead by an hour until nobody disagreed any more.
@@ -84,7 +86,7 @@ pub fn run(scenario: &Scenario) -> Report {
     lan.cut = true;
     lan.run(CUT);
     lan.cut = false;
-    let healed = until_agreed(&mut lan);
+    let (healed, lost_healing) = counting_lost(&mut lan, until_agreed);
     let churned = churn(&mut lan);
     let some: Vec<usize> = (0..nodes.div_ceil(10)).collect();
     lan.run(Duration::from_secs(10));
@@ -93,9 +95,10 @@ pub fn run(scenario: &Scenario) -> Report {
     some.iter().for_each(|at| lan.switch_off(*at));
     lan.run(SLEEP);
     some.iter().for_each(|at| lan.resume(*at));
-    let resumed = until_agreed(&mut lan);
+    let (resumed, lost_resuming) = counting_lost(&mut lan, until_agreed);
+    let lost = lost_healing + lost_resuming;
     let noticed = (median(deaths.iter().map(|death| death.0)), median(deaths.iter().map(|death| death.1)));
-    Report { nodes, loss, agreed, rate, noticed, false_alarms, quiet, healed, churned, jumped, resumed }
+    Report { nodes, loss, agreed, rate, noticed, false_alarms, quiet, healed, lost, churned, jumped, resumed }
 }
 
 /// How long until all agree.
@@ -126,10 +129,14 @@ fn until_settled(lan: &mut Lan) -> Option<Duration> {
 /// How many living nodes are missing in a list, counted when they become so.
 fn watch(lan: &mut Lan, time: Duration) -> u64 {
     let end: Instant = lan.now + time;
+    counting_lost(lan, |lan| lan.run_until(end)).1
+}
+
+fn counting_lost<T>(lan: &mut Lan, happening: impl FnOnce(&mut Lan) -> T) -> (T, u64) {
     let lost = |lan: &Lan| lan.pcs.iter().map(|pc| pc.core.lost()).sum::<u64>();
     let before = lost(lan);
-    lan.run_until(end);
-    lost(lan) - before
+    let outcome = happening(lan);
+    (outcome, lost(lan) - before)
 }
 
 /// Lets a node die and come back; how long until the first and until all others knew.

@@ -1,0 +1,65 @@
+//! Whom another member takes for dead, and this node does not: it is asked itself, and counts as dead here only if it stays silent.
+//!
+//! ```text
+//! alive ──another has it down──▶ doubted ──a word of it──▶ alive
+//!                                   │ asked each second; 3 s of silence
+//!                                   └──▶ down, here; who hears of that asks as well
+//! ```
+//! Another's word alone must not do it: to SWIM that is final at once, and one that had been cut off for a while, and took
+//! all others for dead, would have them lost everywhere.
+
+use super::{Instant, Membership, Output};
+use crate::swim::SwimIdentity;
+use brant_types::node::NodeId;
+use foca::{Member, State};
+use std::time::Duration;
+
+/// How long a node may be silent that is asked.
+const SILENCE: Duration = Duration::from_secs(3);
+/// Most nodes that are asked at a time.
+const MOST: usize = 64;
+
+impl Membership {
+    /// Another one has this identity of a node down.
+    pub(super) fn doubt(&mut self, now: Instant, dead: SwimIdentity) {
+        let known = self.active.contains(&dead.node) && self.peers.contains_key(&dead.node);
+        if known && self.doubted.len() < MOST {
+            self.doubted.entry(dead.node).or_insert((dead.renewal, now));
+        }
+    }
+
+    /// Each second: asks those that are doubted, and lets those go that have been silent for too long.
+    pub(super) fn ask_the_doubted(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let mut silent = Vec::new();
+        for (node, (renewal, since)) in std::mem::take(&mut self.doubted) {
+            let Some(peer) = self.peers.get(&node) else { continue };
+            if peer.last_heard > since || !self.active.contains(&node) {
+                continue;
+            }
+            if now >= since + SILENCE {
+                silent.push(SwimIdentity { node, renewal });
+            } else {
+                let to = peer.heard_at;
+                self.doubted.insert(node, (renewal, since));
+                out.push(Output::Send { to, datagram: self.sealed_beacon(true) });
+            }
+        }
+        if !silent.is_empty() {
+            let down = silent.into_iter().map(|identity| Member::new(identity, 0, State::Down));
+            // Not told on: whoever compares with this node asks for itself.
+            let _refused = self.swim.apply_many(down, false, &mut self.runtime);
+            self.drain_swim(now, out);
+        }
+    }
+
+    /// Says hello to some that this node has down, and another has not: they hear what they are taken for, and come back.
+    pub(super) fn greet_the_dead(&mut self, now: Instant, alive: &[NodeId], out: &mut Vec<Output>) {
+        let down = self.swim.iter_membership_state().filter(|member| member.state() == State::Down);
+        let down = down.map(|member| *member.id()).filter(|identity| alive.contains(&identity.node));
+        let some: Vec<SwimIdentity> = down.take(super::agreement::MOST_ASKED).collect();
+        for identity in some {
+            let _refused = self.swim.announce(identity, &mut self.runtime);
+        }
+        self.drain_swim(now, out);
+    }
+}
