@@ -5,7 +5,7 @@
 //! agent, a user of its own                                       │ helper, root
 //! links ──▶ beacons, gossip ⇄ membership core ──── requests ─────┼─▶ WireGuard peers, cluster.toml, hosts, NFS export
 //! /proc ──▶ load samples ───────▲  ▲  └──▶ views ──▶ agent.sock  │
-//! `brant set` ──────────────────┘  └────────────── events ───────┼── an edited cluster.toml, seeds of later leases
+//! `brant set` ──────────────────┘  └────────────── events ───────┼── an edited cluster.toml, seeds and name of later leases
 //! ```
 //!
 //! Two processes of this program. The agent hears the LAN, and gives up root's rights before it does (`agent/confine`); one

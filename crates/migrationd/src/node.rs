@@ -28,9 +28,14 @@ fn hand_over() -> Result<BootFacts> {
 }
 
 impl Node {
-    /// What this node is called now: a DHCP server may name it after its start.
+    /// What this node is called in the cluster now: a DHCP server may name it after its start, and another may have that name.
     pub fn name(&self) -> String {
-        rustix::system::uname().nodename().to_string_lossy().into_owned()
+        self.me().map_or_else(|_| self.boot.host_name.clone(), |me| me.name)
+    }
+
+    /// What a node is called in the cluster now, if it is a member.
+    pub(crate) fn name_of(&self, id: NodeId) -> Option<String> {
+        self.view().nodes.into_iter().find(|node| node.id == id).map(|node| node.name)
     }
 
     /// Waits for node-agent, then follows it on a thread of its own.

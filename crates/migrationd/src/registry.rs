@@ -3,6 +3,7 @@
 use crate::home::Event;
 use brant_migration::protocol::SessionId;
 use brant_types::migration::{ProcessState, ProcessView};
+use brant_types::node::NodeId;
 use std::collections::HashMap;
 use std::sync::mpsc;
 
@@ -68,9 +69,9 @@ impl Registry {
     }
 
     /// The node where a process of this node runs, if it is away from its own place here.
-    pub fn node_of(&self, pid: i32) -> Option<String> {
+    pub fn node_of(&self, pid: i32) -> Option<NodeId> {
         let away = self.list().into_iter().find(|view| view.pid == pid && view.state == ProcessState::Away);
-        away.map(|view| view.node)
+        away.and_then(|view| view.moves.last().map(|last| last.to_id))
     }
 
     /// Everything, in the order of process ids.

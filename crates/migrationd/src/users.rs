@@ -140,9 +140,9 @@ fn attempt(daemon: &Daemon, pid: i32, node: &str) -> Attempt {
         let what = format!("there is no living node `{node}` in this cluster");
         return Attempt::Over(denied("no_such_node", what, hint));
     };
-    let is_at = daemon.registry.node_of(pid).unwrap_or_else(|| daemon.node.name());
-    if is_at == to.name {
-        return Attempt::Over(denied("same_node", format!("the process is on {is_at} already"), None));
+    let is_there = daemon.registry.node_of(pid).map_or(to.me, |is_at| is_at == to.id);
+    if is_there {
+        return Attempt::Over(denied("same_node", format!("the process is on {} already", to.name), None));
     }
     Attempt::Over(match move_away(daemon, pid, to, MovedBy::Hand).recv() {
         Ok(Ok(record)) => UserAnswer::Moved(record),

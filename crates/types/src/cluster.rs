@@ -1,6 +1,6 @@
 //! The shared cluster configuration, `/etc/brant/cluster.toml`: the same bytes on every node that agrees.
 
-use crate::node::{ClusterId, NodeFacts, NodeId};
+use crate::node::{ClusterId, LONGEST_NAME, NodeFacts, NodeId};
 use crate::processor::Features;
 use crate::settings::Settings;
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,8 @@ pub struct NodeEntry {
 impl ClusterConfig {
     /// The configuration that these settings and members make; their order does not matter.
     ///
-    /// Where two nodes claim one name, the lower id keeps it and the others append the start of their ids.
+    /// Where two nodes claim one name, the lower id keeps it and the others append the start of their ids, so much of them that
+    /// all names differ.
     pub fn of<'a>(
         cluster: &str,
         id: ClusterId,
@@ -68,11 +69,8 @@ impl ClusterConfig {
         let nodes: Vec<NodeEntry> = facts
             .into_iter()
             .map(|node| {
-                let mut name = node.name.clone();
-                if !names.insert(name.clone()) {
-                    name = format!("{}-{}", node.name, &node.id.to_string()[..4]);
-                    names.insert(name.clone());
-                }
+                let name = name_among(&names, node);
+                names.insert(name.clone());
                 NodeEntry {
                     id: node.id,
                     name,
@@ -115,10 +113,23 @@ impl ClusterConfig {
     }
 }
 
+/// What this node is called beside those that have their names already.
+fn name_among(taken: &BTreeSet<String>, node: &NodeFacts) -> String {
+    let id = node.id.to_string();
+    let longer = [4, 8, id.len()].into_iter().map(|length| {
+        let base = &node.name[..node.name.len().min(LONGEST_NAME - 1 - length)];
+        format!("{base}-{}", &id[..length])
+    });
+    let mut names = std::iter::once(node.name.clone()).chain(longer);
+    // No two ids are equal; only a name that was chosen to look like this can be in the way.
+    names.find(|name| !taken.contains(name)).unwrap_or(id)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    use crate::node::is_node_name;
     use crate::settings::Key;
 
     fn facts(seed: u8, name: &str) -> NodeFacts {
@@ -139,6 +150,19 @@ mod tests {
         assert_ne!(one, ClusterConfig::of("x", id, &Settings::default(), [&a, &b, &c]).to_toml());
         let read = toml::from_str::<ClusterConfig>(&one).unwrap();
         assert_eq!((read.nodes.len(), read.settings), (3, settings));
+    }
+
+    #[test]
+    fn names_that_are_made_unique_are_names() {
+        let long = "a".repeat(LONGEST_NAME);
+        let mut all: Vec<NodeFacts> = (1..20).map(|seed| facts(seed, &long)).collect();
+        // Some are called what others would be.
+        let id = all[3].id.to_string();
+        all.extend([facts(30, &format!("{}-{}", &long[..58], &id[..4])), facts(31, &id)]);
+        let config = ClusterConfig::of("x", ClusterId([0; 8]), &Settings::default(), &all);
+        assert!(config.nodes.iter().all(|node| is_node_name(&node.name)));
+        let names: BTreeSet<&str> = config.nodes.iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(names.len(), all.len());
     }
 
     #[test]

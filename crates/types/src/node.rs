@@ -218,18 +218,55 @@ impl NodeFacts {
     }
 }
 
-/// Whether a text may be a node's name: one RFC 1123 label, in lower case.
+/// The longest name of a node, bytes (RFC 1123).
+pub const LONGEST_NAME: usize = 63;
+
+/// What means something else where a node's name may stand: `brant migrate PID home`, `/etc/hosts`.
+const RESERVED: [&str; 6] =
+    ["balance", "home", "ip6-allnodes", "ip6-allrouters", "ip6-localhost", "localhost"];
+
+/// Whether a text may be a node's name: one RFC 1123 label, in lower case, no word with another meaning, and no number, which
+/// programs would take for an address (inet_aton(3)).
 pub fn is_node_name(text: &str) -> bool {
-    (1..=63).contains(&text.len())
+    let is_number = |text: &str| {
+        let hexadecimal =
+            text.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()));
+        hexadecimal || text.bytes().all(|b| b.is_ascii_digit())
+    };
+    (1..=LONGEST_NAME).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !text.starts_with('-')
         && !text.ends_with('-')
-        && text != "localhost"
+        && !is_number(text)
+        && !RESERVED.contains(&text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_means_nothing_else() {
+        for name in ["a", "node-7", "7-of-9", "1e3", "0x1g", "home-1", &"x".repeat(63)] {
+            assert!(is_node_name(name), "{name}");
+        }
+        for name in [
+            "",
+            "-a",
+            "a-",
+            "A",
+            "a.b",
+            "a b",
+            "home",
+            "balance",
+            "localhost",
+            "101",
+            "0x1f",
+            &"x".repeat(64),
+        ] {
+            assert!(!is_node_name(name), "{name}");
+        }
+    }
 
     #[test]
     fn keys_read_what_they_write() {

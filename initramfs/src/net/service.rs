@@ -67,25 +67,33 @@ impl Service {
         let (host_name, is_named) = self.name();
         let now_known = BootFacts { host_name, is_named, seeds, time_servers, links, ..self.known.clone() };
         if now_known != self.known {
-            complain("hand-over", facts::write(Path::new(BOOT_FACTS), &now_known));
-            self.known = now_known;
-        }
-    }
-
-    /// What this node is called from now on: as it was, unless nobody has chosen that and a server now does.
-    fn name(&self) -> (String, bool) {
-        let leases = || self.links.interfaces().iter().filter_map(Interface::lease);
-        match leases().find_map(|lease| lease.host_name.clone()).filter(|_| !self.known.is_named) {
-            None => (self.known.host_name.clone(), self.known.is_named),
-            Some(name) => {
-                if name != self.known.host_name {
-                    report::say(&format!("a DHCP server calls this node {name}"));
-                    complain("name", naming::set(Path::new("/etc"), &name));
-                }
-                (name, true)
+            match facts::write(Path::new(BOOT_FACTS), &now_known) {
+                Ok(()) => self.known = now_known,
+                // Tried again with whatever happens next.
+                written => complain("hand-over", written),
             }
         }
     }
+
+    /// What this node is called from now on, and whether that is settled.
+    fn name(&self) -> (String, bool) {
+        let leases = self.links.interfaces().iter().filter_map(Interface::lease);
+        let names = leases.filter_map(|lease| lease.host_name.as_deref());
+        let Some(name) = another_name((&self.known.host_name, self.known.is_named), names) else {
+            return (self.known.host_name.clone(), self.known.is_named);
+        };
+        report::say(&format!("a DHCP server calls this node {name}"));
+        complain("name", naming::set_for_now(Path::new("/etc"), name));
+        (name.to_owned(), true)
+    }
+}
+
+/// What servers call this node, if nobody has chosen a name. Some say no more than what they were told that it is called.
+fn another_name<'a>(
+    (known, is_named): (&str, bool),
+    mut names: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
+    names.find(|name| *name != known).filter(|_| !is_named)
 }
 
 /// Replaced whole; a link at this place is replaced too, not followed.
@@ -99,5 +107,19 @@ fn write_resolver(text: &str) -> Result<()> {
 fn complain(what: &str, outcome: Result<()>) {
     if let Err(error) = outcome {
         report::complain(&format!("{what}: {error:#}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_name_counts_once_and_an_echo_does_not() {
+        let name = |known, names: &[&'static str]| another_name(known, names.iter().copied());
+        assert_eq!(name(("owl", false), &["lark", "wren"]), Some("lark"));
+        assert_eq!(name(("owl", false), &["owl", "wren"]), Some("wren"));
+        assert_eq!(name(("owl", false), &["owl"]), None);
+        assert_eq!(name(("owl", true), &["lark"]), None);
     }
 }

@@ -17,7 +17,7 @@ pub(crate) fn run(name: &str) -> Result<()> {
     let signals = SignalQueue::new(&[signal::SIGCHLD, signal::SIGTERM, signal::SIGINT, signal::SIGHUP]);
     let mut signals = signals.context("taking signals")?;
     let door = Door::Program { user: crate::facts::image()?.console_user };
-    let mut login = Login::at_once(name, &door, &greeting::text(&crate::facts::read()?))?;
+    let mut login = Login::at_once(name, &door, greeting::now)?;
     loop {
         let now = Instant::now();
         login.start_if_due(now);

@@ -2,8 +2,13 @@
 
 use brant_types::boot::{BootFacts, Changes};
 
+/// The greeting of now: a node may have got its name since the last one.
+pub(super) fn now() -> String {
+    crate::facts::read().map(|facts| text(&facts)).unwrap_or_default()
+}
+
 /// Which node this is, what to type, and what becomes of what is written, in three or four lines.
-pub(super) fn text(facts: &BootFacts) -> String {
+fn text(facts: &BootFacts) -> String {
     let (name, cluster) = (&facts.host_name, &facts.cluster);
     let joins = if facts.secret.is_some() {
         "`brant nodes` lists the nodes; long jobs move to idle nodes by themselves."

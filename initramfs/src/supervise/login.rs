@@ -36,7 +36,7 @@ const REOPEN: Duration = Duration::from_secs(30);
 pub(super) struct Login {
     name: String,
     door: Door,
-    greeting: String,
+    greeting: fn() -> String,
     backoff: Backoff,
     console: Option<File>,
     /// Bytes on their way to the console.
@@ -88,26 +88,26 @@ struct Shell {
 
 impl Login {
     /// A login that starts now.
-    pub(super) fn at_once(name: &str, door: &Door, greeting: &str) -> Result<Self> {
+    pub(super) fn at_once(name: &str, door: &Door, greeting: fn() -> String) -> Result<Self> {
         Self::new(name, door, greeting, State::Waiting { until: Instant::now() })
     }
 
     /// A login that costs nothing until somebody uses its console.
-    pub(super) fn when_a_key_is_pressed(name: &str, door: &Door, greeting: &str) -> Result<Self> {
+    pub(super) fn when_a_key_is_pressed(name: &str, door: &Door, greeting: fn() -> String) -> Result<Self> {
         let mut login = Self::new(name, door, greeting, State::Asleep)?;
         login.console = open(name).ok();
         login.out.extend_from_slice(b"\r\nPress Enter to log in.\r\n");
         Ok(login)
     }
 
-    fn new(name: &str, door: &Door, greeting: &str, state: State) -> Result<Self> {
+    fn new(name: &str, door: &Door, greeting: fn() -> String, state: State) -> Result<Self> {
         if let Door::Shell { sessions, .. } = door {
             Cgroup::create(sessions.child(name).path())?;
         }
         Ok(Self {
             name: name.to_owned(),
             door: door.clone(),
-            greeting: greeting.replace('\n', "\r\n"),
+            greeting,
             backoff: Backoff::for_logins(),
             console: None,
             out: Vec::new(),
@@ -136,7 +136,7 @@ impl Login {
             self.state = State::Waiting { until: now + REOPEN };
             return;
         }
-        self.out.extend_from_slice(self.greeting.as_bytes());
+        self.out.extend_from_slice((self.greeting)().replace('\n', "\r\n").as_bytes());
         self.state = match self.start(now) {
             Ok(shell) => State::Running(shell),
             Err(error) => {
@@ -367,7 +367,7 @@ mod tests {
         Login {
             name: "test".to_owned(),
             door: Door::Program { user: "me".to_owned() },
-            greeting: String::new(),
+            greeting: String::new,
             backoff: Backoff::for_logins(),
             console: Some(File::from(console)),
             out: Vec::new(),

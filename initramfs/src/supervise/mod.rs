@@ -69,15 +69,14 @@ impl Supervisor {
         let signals = SignalQueue::new(&SIGNALS).context("taking signals")?;
         let services = service::all()?;
         let account = account(&crate::facts::image()?.console_user)?;
-        let greeting = greeting::text(&crate::facts::read()?);
         let door = Door::Shell { account, sessions: Cgroup::at(prepare::SESSIONS) };
         let active = consoles::active();
         let mut logins: Vec<Login> = Vec::new();
         for name in &active {
-            logins.push(Login::at_once(name, &door, &greeting)?);
+            logins.push(Login::at_once(name, &door, greeting::now)?);
         }
         for name in consoles::more_screens(&active) {
-            logins.push(Login::when_a_key_is_pressed(name, &door, &greeting)?);
+            logins.push(Login::when_a_key_is_pressed(name, &door, greeting::now)?);
         }
         Ok(Self { signals, services, logins, asked: None })
     }

@@ -95,6 +95,8 @@ impl Serve {
                         self.seeds = seeds.into_iter().map(links::port_of).collect();
                         Vec::new()
                     }
+                    // What it has said of itself and shown is wrong now: both begin anew.
+                    Some(Event::Name(name)) if name != self.name => return Ok(()),
                     Some(Event::Hello { .. } | Event::Edit(_) | Event::Kept(_) | Event::Name(_) | Event::Dropped) => Vec::new(),
                     // It has kept what was handed to it, or could not; either way both begin anew.
                     None => return Ok(()),

@@ -11,23 +11,26 @@ use brant_types::settings::Settings;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-/// Serves the agent until the node is admitted, or has another name, or the agent ends; then both begin anew.
+/// Serves the agent until the node is admitted, or the agent ends; then both begin anew.
 pub(super) fn serve(agent: UnixStream, key: &Identity) -> Result<()> {
     // Of a cluster that this node has left.
     Overlay::down()?;
-    for left in [ssh::forget(), clock::forget()] {
-        left.unwrap_or_else(|error| tracing::warn!("{error:#}"));
+    if let Err(error) = ssh::forget() {
+        tracing::warn!("{error:#}");
     }
     let (public, incarnation) = (key.public, key.incarnation);
     super::tell(&agent, &Event::Hello { public, incarnation, settings: Settings::default() })?;
-    let (mut handed_over, mut name) = (HandOver::default(), None);
+    let (mut handed_over, mut clock_forgotten) = (HandOver::default(), false);
     let mut read = Vec::new();
-    while super::hear(&agent, &mut read, super::LOOK_EVERY)? {
+    loop {
         if let Some(facts) = handed_over.if_changed() {
-            if *name.get_or_insert_with(|| facts.host_name.clone()) != facts.host_name {
-                return Ok(());
-            }
             super::tell(&agent, &Event::Seeds(facts.seeds))?;
+            super::tell(&agent, &Event::Name(facts.host_name))?;
+        }
+        // chronyd starts at its own time.
+        clock_forgotten = clock_forgotten || clock::forget().is_ok();
+        if !super::hear(&agent, &mut read, super::LOOK_EVERY)? {
+            return Ok(());
         }
         while let Some(request) = door::take(&mut read)? {
             if let Request::Admitted(admitted) = request {
@@ -35,7 +38,6 @@ pub(super) fn serve(agent: UnixStream, key: &Identity) -> Result<()> {
             }
         }
     }
-    Ok(())
 }
 
 /// Keeps a cluster's secret.

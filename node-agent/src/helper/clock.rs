@@ -121,10 +121,7 @@ pub(super) fn forget() -> Result<()> {
         return Ok(());
     }
     replace(Path::new(SOURCES), &sources(Follows::Itself, &[]))?;
-    for command in ["deny all", "reload sources"] {
-        command_chronyd(command)?;
-    }
-    Ok(())
+    ["deny all", "local off", "reload sources"].into_iter().try_for_each(command_chronyd)
 }
 
 fn command_chronyd(command: &str) -> Result<()> {

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use brant_sys::child::Tool;
 use brant_types::cluster::ClusterConfig;
 use brant_types::node::NodeId;
+use std::net::Ipv6Addr;
 use std::path::Path;
 
 /// Where the nodes' roots are.
@@ -17,13 +18,16 @@ const MAP: &str = "/etc/auto.cluster";
 /// Tenths of a second until a question is asked again, and how often: an error comes after some 6 s.
 const SOFT: &str = "soft,timeo=20,retrans=1,retry=0";
 
-/// Where this line of `/proc/mounts` has mounted a node that is in the cluster no more.
+/// Where this line of `/proc/mounts` has mounted a node that is in the cluster no more, or by a name that is another's now. What
+/// is mounted by an old name of its own stays until nobody is there.
 fn gone<'a>(line: &'a str, config: &ClusterConfig) -> Option<&'a str> {
-    let mut words = line.split(' ').skip(1);
-    let (place, kind) = (words.next()?, words.next()?);
+    let mut words = line.split(' ');
+    let (what, place, kind) = (words.next()?, words.next()?, words.next()?);
     let name = place.strip_prefix(FOLDER)?.strip_prefix('/')?;
-    let known = config.nodes.iter().any(|node| node.name == name);
-    (kind == "nfs4" && !known).then_some(place)
+    let at = |overlay: Ipv6Addr| what.strip_suffix(":/") == Some(&format!("[{overlay}]"));
+    let is_member = config.nodes.iter().any(|node| at(node.overlay));
+    let is_anothers = config.nodes.iter().any(|node| node.name == name && !at(node.overlay));
+    (kind == "nfs4" && (!is_member || is_anothers)).then_some(place)
 }
 
 /// The folder with the nodes' roots.
@@ -83,10 +87,13 @@ mod tests {
         let map = map(&config, a.id);
         let lines: BTreeSet<&str> = map.lines().collect();
         assert!(lines.contains("node-1 -fstype=bind :/"));
-        assert_eq!(gone("[fd00::1]:/ /cluster/node-9 nfs4 rw 0 0", &config), Some("/cluster/node-9"));
-        assert_eq!(gone("[fd00::1]:/ /cluster/node-2 nfs4 rw 0 0", &config), None);
-        assert_eq!(gone("/etc/auto.cluster /cluster autofs rw 0 0", &config), None);
         let other = ClusterId([1; 8]).overlay_address(b.id);
+        assert_eq!(gone("[fd00::1]:/ /cluster/node-9 nfs4 rw 0 0", &config), Some("/cluster/node-9"));
+        for (name, is_gone) in [("node-2", false), ("its-old-name", false), ("node-1", true)] {
+            let line = format!("[{other}]:/ /cluster/{name} nfs4 rw 0 0");
+            assert_eq!(gone(&line, &config).is_some(), is_gone, "{name}");
+        }
+        assert_eq!(gone("/etc/auto.cluster /cluster autofs rw 0 0", &config), None);
         assert!(lines.iter().any(|line| line.starts_with("node-2 -fstype=brant,")
             && line.contains(",soft,")
             && line.ends_with(&format!(" [{other}]:/"))));

@@ -123,12 +123,7 @@ impl Ssh {
         let certificate = self.certificate(&key, CertType::Host, &names)?;
         replace(Path::new(HOST_CERTIFICATE), &certificate)?;
         self.certified = Some(wanted);
-        // A server that runs has read its certificates; one that does not yet will find this.
-        let reload = Tool::new("systemctl").args(["try-reload-or-restart", "--no-block", "ssh.service"]);
-        if Path::new("/run/systemd/system").exists() {
-            reload.run().context("telling the ssh server of its certificate")?;
-        }
-        Ok(())
+        reload_server().context("telling the ssh server of its certificate")
     }
 
     /// A key that only this person can read.
@@ -200,6 +195,14 @@ pub(super) fn forget() -> Result<()> {
             }
             _ => {}
         }
+    }
+    reload_server().context("telling the ssh server to forget its certificate")
+}
+
+/// A server that runs has read its certificates; one that does not yet will find what is there.
+fn reload_server() -> Result<()> {
+    if Path::new("/run/systemd/system").exists() {
+        Tool::new("systemctl").args(["try-reload-or-restart", "--no-block", "ssh.service"]).run()?;
     }
     Ok(())
 }

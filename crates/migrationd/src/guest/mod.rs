@@ -193,7 +193,7 @@ fn shown(daemon: &Daemon, offer: &Offer) -> ProcessView {
         user: crate::users::name_of(offer.uid),
         uid: offer.uid,
         node: daemon.node.name(),
-        home: offer.home_name.clone(),
+        home: daemon.node.name_of(offer.home).unwrap_or_else(|| offer.home_name.clone()),
         state: ProcessState::Guest,
         cpu_seconds_home: 0.0,
         cpu_seconds_away: 0.0,

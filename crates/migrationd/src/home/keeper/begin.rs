@@ -153,7 +153,8 @@ fn offer(daemon: &Daemon, migratable: &Migratable, summary: &Summary) -> Result<
         session: new_session(),
         pid: migratable.pid(),
         home: me.id,
-        home_name: daemon.node.name(),
+        // What its programs take it for: the capsule has this name.
+        home_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         image_id: me.image_id,
         cpu: me.cpu,
         usr_untouched: daemon.node.usr_untouched(),
