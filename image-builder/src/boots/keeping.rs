@@ -1,6 +1,6 @@
 //! A stick that keeps what is written: started, changed, switched off, and started once more.
 
-use super::lan::Lan;
+use super::lan::{Lan, NAME};
 use super::ways::Way;
 use super::{joined, says};
 use crate::cluster::create::Nascent;
@@ -38,7 +38,9 @@ pub(super) fn twice(
     let room = node.shell(ROOT, "df -t ext4 -m /run/brant/rw | awk 'END { print $2 }'")?;
     let room: u64 = room.trim().parse().with_context(|| format!("understanding `{}`", room.trim()))?;
     ensure!(room >= AT_LEAST, "the stick has room for {room} MiB only");
-    let name = node.shell(USER, "echo kept > /home/brant/kept; hostname")?;
+    let name = node.shell(USER, "echo kept > /home/brant/kept; cat /etc/hostname")?;
+    // A server's name is good for this boot only.
+    ensure!(name.trim() != NAME, "the stick keeps the name that a DHCP server has given");
     let id = node.nodes()?.me;
     let leased = lan.map(|lan| Leased::of(&node, patience, lan)).transpose()?;
     switch_off(&nascent, &node, patience)?;
@@ -54,7 +56,7 @@ pub(super) fn twice(
         let now = Leased::of(&node, patience, lan)?;
         ensure!(now == before, "with DHCP it was {before:?}, and after the second start it is {now:?}");
     }
-    let again = node.shell(USER, "cat /home/brant/kept; hostname")?;
+    let again = node.shell(USER, "cat /home/brant/kept /etc/hostname")?;
     ensure!(again == format!("kept\n{name}"), "{}: the second start has: {}", way.name, again.trim());
     let now = node.nodes()?.me;
     ensure!(now == id, "{}: it was the node {id}, and after the second start it is {now}", way.name);
