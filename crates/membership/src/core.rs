@@ -4,6 +4,7 @@ mod agreement;
 mod beacons;
 mod clock;
 mod datagram;
+mod deaf;
 mod doubt;
 mod introduce;
 mod loads;
@@ -47,6 +48,8 @@ const DOWN_FOR: Duration = Duration::from_secs(300);
 const MOST_PENDING: usize = 1024;
 /// Where a boot's number begins in the counter of messages; below it are two years of microseconds.
 const INCARNATION_AT: u32 = 46;
+/// How many identities a boot has room for below those of the next, as a power of two.
+const RENEWALS_OF_A_BOOT: u32 = 12;
 /// Most addresses of one node.
 pub(crate) const MOST_ADDRESSES: usize = 4;
 /// To how many that were just heard SWIM is announced at once, and each second.
@@ -133,6 +136,9 @@ pub struct Membership {
     pending: BTreeSet<NodeId>,
     /// Whom SWIM takes for alive, as it tells of each change.
     active: BTreeSet<NodeId>,
+    /// When any member was heard last, and when one was lost last.
+    heard_at: Instant,
+    lost_at: Instant,
     /// Whom another one has down, by which identity, and since when it has been asked.
     doubted: BTreeMap<NodeId, (u32, Instant)>,
     /// Digests of those and of this node, unless something has changed since they were made.
@@ -176,7 +182,8 @@ impl Membership {
         now: Instant,
     ) -> Self {
         let mut rng = StdRng::from_seed(seed);
-        let identity = SwimIdentity { node: me.id, renewal: 0 };
+        // Above those of earlier boots, which others may still know: they take this one at once then.
+        let identity = SwimIdentity { node: me.id, renewal: incarnation << RENEWALS_OF_A_BOOT };
         let swim = Foca::new(identity, swim::config(), StdRng::from_rng(&mut rng), PostcardCodec);
         let cluster = ClusterId::of(secret);
         let config = ClusterConfig::of(cluster_name, cluster, &Settings::default(), [&me]);
@@ -194,6 +201,8 @@ impl Membership {
             pending: BTreeSet::new(),
             parts: None,
             active: BTreeSet::new(),
+            heard_at: now,
+            lost_at: Instant::ZERO,
             doubted: BTreeMap::new(),
             compares_members: false,
             backlog: 0,
@@ -266,6 +275,10 @@ impl Membership {
             if self.is_refuted(&timer) {
                 continue;
             }
+            if let Some(later) = self.verdict_waits(now, &timer) {
+                self.timers.add(later, timer);
+                continue;
+            }
             // A timer that SWIM no longer expects is an error to it, and changes nothing.
             let _stale = self.swim.handle_timer(timer, &mut self.runtime);
             self.drain_swim(now, &mut out);
@@ -278,6 +291,8 @@ impl Membership {
             self.next_beacon = now + self.beacon_interval();
         }
         if self.next_loads <= now {
+            // What SWIM wants since it began anew.
+            self.drain_swim(now, &mut out);
             self.send_loads(&mut out);
             self.compare_with_one(&mut out);
             self.ask_the_doubted(now, &mut out);

@@ -142,7 +142,7 @@ impl Membership {
             self.answer(from, Message::MembersNews(news), out);
         }
         let alive: Vec<NodeId> = theirs.iter().filter(|news| !news.down).map(|news| news.node).collect();
-        self.greet_the_dead(now, &alive, out);
+        self.greet_the_dead(now, (from, &alive), out);
     }
 
     /// Tells SWIM who is alive by another's knowledge, as if it were a rumour; has those speak for themselves of whom the other
@@ -208,7 +208,7 @@ impl Membership {
         if node == self.me.id { mark_of(&self.me) } else { self.peers.get(&node).map_or(0, |peer| peer.mark) }
     }
 
-    fn answer(&mut self, to: NodeId, message: Message, out: &mut Vec<Output>) {
+    pub(super) fn answer(&mut self, to: NodeId, message: Message, out: &mut Vec<Output>) {
         if let Some(to) = self.peers.get(&to).map(|peer| peer.heard_at) {
             out.push(Output::Send { to, datagram: self.seal(message) });
         }

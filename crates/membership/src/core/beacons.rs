@@ -70,6 +70,8 @@ impl Membership {
             return false;
         }
         peer.last_heard = now;
+        self.hear_anybody(now);
+        let Some(peer) = self.peers.get_mut(&id) else { return false };
         peer.renewal = renewal;
         peer.addresses = addresses.into_iter().take(MOST_ADDRESSES).collect();
         if incarnation > peer.incarnation {

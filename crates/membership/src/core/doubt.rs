@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! alive ──another has it down──▶ doubted ──a word of it──▶ alive
-//!                                   │ asked each second; 3 s of silence
+//!                                   │ asked each second; 5 s of silence
 //!                                   └──▶ down, here; who hears of that asks as well
 //! ```
 //! Another's word alone must not do it: to SWIM that is final at once, and one that had been cut off for a while, and took
@@ -10,12 +10,13 @@
 
 use super::{Instant, Membership, Output};
 use crate::swim::SwimIdentity;
+use crate::wire::Message;
 use brant_types::node::NodeId;
 use foca::{Member, State};
 use std::time::Duration;
 
 /// How long a node may be silent that is asked.
-const SILENCE: Duration = Duration::from_secs(3);
+const SILENCE: Duration = Duration::from_secs(5);
 /// Most nodes that are asked at a time.
 const MOST: usize = 64;
 
@@ -52,13 +53,25 @@ impl Membership {
         }
     }
 
-    /// Says hello to some that this node has down, and another has not: they hear what they are taken for, and come back.
-    pub(super) fn greet_the_dead(&mut self, now: Instant, alive: &[NodeId], out: &mut Vec<Output>) {
+    /// Says hello to some that this node has down, and another has not: they hear what they are taken for, and come back. Where
+    /// they are that were never heard here, the other one is asked.
+    pub(super) fn greet_the_dead(
+        &mut self,
+        now: Instant,
+        (by, alive): (NodeId, &[NodeId]),
+        out: &mut Vec<Output>,
+    ) {
         let down = self.swim.iter_membership_state().filter(|member| member.state() == State::Down);
         let down = down.map(|member| *member.id()).filter(|identity| alive.contains(&identity.node));
         let some: Vec<SwimIdentity> = down.take(super::agreement::MOST_ASKED).collect();
-        for identity in some {
+        let (heard, unheard): (Vec<SwimIdentity>, Vec<SwimIdentity>) =
+            some.into_iter().partition(|identity| self.peers.contains_key(&identity.node));
+        for identity in heard {
             let _refused = self.swim.announce(identity, &mut self.runtime);
+        }
+        if !unheard.is_empty() {
+            let unheard = unheard.into_iter().map(|identity| identity.node).collect();
+            self.answer(by, Message::Who(unheard), out);
         }
         self.drain_swim(now, out);
     }

@@ -44,6 +44,7 @@ impl Membership {
                 }
                 OwnedNotification::MemberDown(identity) => {
                     self.active.remove(&identity.node);
+                    self.lost_at = now;
                     changed.push(identity.node);
                 }
                 // Of this node itself, or of a member that is still one.

@@ -14,6 +14,7 @@ impl Membership {
             return false;
         }
         peer.last_heard = now;
+        self.hear_anybody(now);
         true
     }
 

@@ -1,6 +1,7 @@
 //! A small LAN with a clock of its own.
 
 mod agreement;
+mod deaf;
 mod rotation;
 
 use super::*;

@@ -26,6 +26,8 @@ pub struct Report {
     pub quiet: Duration,
     /// From the healing of a cut into halves until all agreed again.
     pub healed: Option<Duration>,
+    /// From the moment when a node's cable was plugged in again, after it had been out for a while, until all agreed.
+    pub replugged: Option<Duration>,
     /// Living nodes that were taken for dead meanwhile, and after some had stood still.
     pub lost: u64,
     /// From the end of a minute of coming and going until all agreed again.
@@ -55,6 +57,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const LIMIT: Duration = Duration::from_secs(300);
 /// How long a cut lasts.
 const CUT: Duration = Duration::from_secs(60);
+/// How long a cable is out.
+const PULLED: Duration = Duration::from_secs(20);
 
 /// How long nodes come and go, how often, and how long they are gone.
 const CHURN: Duration = Duration::from_secs(60);
@@ -87,6 +91,7 @@ pub fn run(scenario: &Scenario) -> Report {
     lan.run(CUT);
     lan.cut = false;
     let (healed, lost_healing) = counting_lost(&mut lan, until_agreed);
+    let (replugged, lost_replugging) = replug(&mut lan);
     let churned = churn(&mut lan);
     let some: Vec<usize> = (0..nodes.div_ceil(10)).collect();
     lan.run(Duration::from_secs(10));
@@ -96,9 +101,23 @@ pub fn run(scenario: &Scenario) -> Report {
     lan.run(SLEEP);
     some.iter().for_each(|at| lan.resume(*at));
     let (resumed, lost_resuming) = counting_lost(&mut lan, until_agreed);
-    let lost = lost_healing + lost_resuming;
+    let lost = lost_healing + lost_replugging + lost_resuming;
     let noticed = (median(deaths.iter().map(|death| death.0)), median(deaths.iter().map(|death| death.1)));
-    Report { nodes, loss, agreed, rate, noticed, false_alarms, quiet, healed, lost, churned, jumped, resumed }
+    Report {
+        nodes,
+        loss,
+        agreed,
+        rate,
+        noticed,
+        false_alarms,
+        quiet,
+        healed,
+        replugged,
+        lost,
+        churned,
+        jumped,
+        resumed,
+    }
 }
 
 /// How long until all agree.
@@ -156,6 +175,19 @@ fn die(lan: &mut Lan, at: usize) -> (Duration, Duration) {
     until_agreed(lan);
     lan.run(Duration::from_secs(10));
     (first.unwrap_or(all), all)
+}
+
+/// Pulls the cable of one node, so that it loses all others, and plugs it in again; how long that took, and who was lost.
+fn replug(lan: &mut Lan) -> (Option<Duration>, u64) {
+    let at = lan.any();
+    let halves: Vec<bool> = lan.pcs.iter().map(|pc| pc.beyond).collect();
+    lan.pcs.iter_mut().enumerate().for_each(|(index, pc)| pc.beyond = index == at);
+    lan.cut = true;
+    lan.run(PULLED);
+    lan.cut = false;
+    let outcome = counting_lost(lan, until_agreed);
+    lan.pcs.iter_mut().zip(halves).for_each(|(pc, beyond)| pc.beyond = beyond);
+    outcome
 }
 
 /// A twentieth of the nodes leaves every few seconds, the half of them without a word, and comes back a little later.
