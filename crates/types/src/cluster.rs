@@ -86,7 +86,7 @@ impl ClusterConfig {
             .collect();
         let mut config =
             Self { cluster: cluster.to_owned(), revision: String::new(), settings: settings.clone(), nodes };
-        // Of a binary form, which is made ten times as quickly as the text, and of a thousand nodes is made often.
+        // Of a binary form: the text of a thousand nodes would be made often, and mostly for this.
         let bytes =
             postcard::to_allocvec(&config).unwrap_or_else(|_| unreachable!("plain data, growing buffer"));
         let digest = Sha256::digest(&bytes);
