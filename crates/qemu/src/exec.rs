@@ -43,8 +43,13 @@ pub enum ExecError {
         reason: String,
     },
     /// The command has not ended in time; the machine has been told to end it.
-    #[error("the command has not ended within {} s", .0.as_secs())]
-    Late(Duration),
+    #[error("the command has not ended within {} s, having said: {}", within.as_secs(), said.trim_end())]
+    Late {
+        /// How long it had.
+        within: Duration,
+        /// The end of what it has said until then.
+        said: String,
+    },
     /// The machine ended, or was cut off, while the command ran.
     #[error("the machine went away while the command ran")]
     Gone,
@@ -211,7 +216,14 @@ pub fn run(machine: &Path, start: Start, input: &[u8], deadline: Duration) -> Re
             }
         }
     }
-    Err(ExecError::Late(deadline))
+    let said = [end_of(&stdout), end_of(&stderr)].concat();
+    Err(ExecError::Late { within: deadline, said: String::from_utf8_lossy(&said).into_owned() })
+}
+
+/// As much of what a command has said as fits in an error.
+fn end_of(said: &[u8]) -> &[u8] {
+    const END: usize = 1000;
+    &said[said.len().saturating_sub(END)..]
 }
 
 /// Finds a port that no other client has, and keeps others from it for as long as the file is open.

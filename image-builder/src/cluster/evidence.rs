@@ -16,19 +16,27 @@ impl Evidence {
         let logs = format!(
             "tail -n {TAIL_LINES} /run/brant/log/*.log || journalctl -n {TAIL_LINES} --no-pager -u 'brant-*'"
         );
+        let processes = format!("brant ps --all | tail -n {TAIL_LINES}");
+        let moves = format!("brant history | tail -n {TAIL_LINES}");
         let kernel = format!("dmesg | tail -n {TAIL_LINES}");
         let mut evidence = Self::default();
         for node in nodes {
             if let Some(ended) = cluster.ended(node.name) {
                 evidence.add(&format!("{}: its machine has ended", node.name), &ended);
             }
-            for command in ["brant nodes --json", "brant ps --json", "free -m; uptime", &logs, &kernel] {
+            for command in ["brant nodes", &processes, &moves, "free -m; uptime", &logs, &kernel] {
                 evidence.ask(node, command);
             }
             let console = cluster.console_tail(node.name, TAIL_LINES);
             evidence.add(&format!("{}: console", node.name), &console);
         }
         evidence
+    }
+
+    /// The end of something that may be long.
+    pub(crate) fn add_end(&mut self, title: &str, content: &str) {
+        let lines: Vec<&str> = content.lines().collect();
+        self.add(title, &lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n"));
     }
 
     /// What a command says, or why it could not be asked.

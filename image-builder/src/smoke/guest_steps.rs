@@ -60,6 +60,7 @@ pub(crate) fn guests_are_confined(run: &mut Run) -> Result<String> {
     let (_, target, _) = run.figures.joined.last().context("looking for the host's name")?;
     let lan =
         host.shell(ROOT, "ip -4 -o address show | awk '!/ lo /{sub(\"/.*\", \"\", $4); print $4; exit}'")?;
+    let there = runs_on(target);
     let fill = |text: &str| {
         text.replace("PORT", &PORT.to_string()).replace("ABSTRACT", ABSTRACT).replace("LAN", lan.trim())
     };
@@ -68,10 +69,10 @@ pub(crate) fn guests_are_confined(run: &mut Run) -> Result<String> {
     host.put(USER, "beside.pl", BESIDE)?;
     host.shell(USER, "rm -f share; setsid perl beside.pl > /dev/null 2>&1 < /dev/null &")?;
     home.put(USER, "guest.pl", &fill(GUEST))?;
-    // Whoever moved it by then: it is away.
+    // Whoever moved it by then: it is there. What is said when it stays is kept for the error.
     let start = format!(
         "cd; rm -f guest.said; perl guest.pl < /dev/null > /dev/null 2> guest.err & pid=$!\n\
-         until brant ps --json | grep -q \"\\b$pid\\b\"; do brant migrate $pid {target} > /dev/null 2>&1; sleep 1; done\n\
+         until {there}; do brant migrate $pid {target} >&2; sleep 1; done\n\
          until [ -e /cluster/{target}/home/{USER}/share ]; do kill -0 $pid || exit 1; sleep 1; done\n\
          kill -USR1 $pid; until [ -e guest.said ]; do kill -0 $pid || exit 1; sleep 1; done; cat guest.said\n\
          kill -USR1 $pid; wait $pid; echo ended=$?\n"
@@ -122,6 +123,13 @@ pub(crate) fn guests_are_confined(run: &mut Run) -> Result<String> {
         "{part:.0} % of the processor left to the host's own, {children} children and no more, no memory beyond its share, \
          none of the host's sockets and devices"
     ))
+}
+
+/// Asks whether process `$pid` runs on the node `target`: by the columns, since a number alone is many things.
+fn runs_on(target: &str) -> String {
+    format!(
+        "brant ps | awk -v pid=$pid '$1 == pid && $4 == \"{target}\" {{ there = 1 }} END {{ exit !there }}'"
+    )
 }
 
 fn reaches(host: &Node) -> Result<bool> {

@@ -138,7 +138,7 @@ fn evidence(run: &Run, cluster: &Cluster) -> Evidence {
         evidence.ask(run.home(), &format!("brant why {pid} 2>&1 || true"));
     }
     if let Some(terminal) = &run.terminal {
-        evidence.add("the shell's terminal", &terminal.text_from(0));
+        evidence.add_end("the shell's terminal", &terminal.text_from(0));
     }
     evidence
 }

@@ -77,7 +77,7 @@ pub(super) fn right_code(run: &mut Run) -> Result<String> {
     let home = run.members.first().context("finding a member")?;
     let script = format!(
         "perl -e '1 while 1' & pid=$!; for try in $(seq 60); do brant migrate $pid {name} > /dev/null 2>&1 && break; sleep 1; done; \
-         brant ps --json | grep -q $pid && echo there; kill $pid"
+         brant ps | awk -v pid=$pid '$1 == pid && $4 == \"{name}\" {{ print \"there\" }}'; kill $pid"
     );
     let moved = home.shell_within(USER, &script, b"", run.patience.of(4 * AGREEING))?;
     if moved.trim() != "there" {
