@@ -162,6 +162,8 @@ pub struct Membership {
     /// Who speaks another version, and when it was heard.
     other_versions: BTreeMap<Ipv6Addr, (u8, Instant)>,
     settings: Settings,
+    /// When another one's were heard last, so that these were the same.
+    settings_known: Instant,
     lost: u64,
     /// Since when nobody's clock is there to be followed.
     clockless_since: Option<Instant>,
@@ -223,6 +225,7 @@ impl Membership {
             dropped: Dropped::default(),
             other_versions: BTreeMap::new(),
             settings: Settings::default(),
+            settings_known: Instant::ZERO,
             lost: 0,
             clockless_since: None,
             config,

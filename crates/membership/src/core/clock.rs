@@ -1,14 +1,15 @@
 //! Whose wall clock the cluster follows: a setting, which the member with the lowest id makes when there is no such node.
 //!
 //! So a newcomer, whatever its clock says, follows the clock that the others follow, and of two halves that heal one follows
-//! the other: settings agree by themselves.
+//! the other: settings agree by themselves. Who has not heard of others since it misses that node chooses
+//! nobody.
 
 use super::{Instant, Membership, Output, Standing};
 use brant_types::node::NodeId;
 use brant_types::settings::Key;
 use std::time::Duration;
 
-/// How long nobody may be there before one is chosen: a newcomer has heard the others' settings by then.
+/// How long nobody may be there before one is chosen: others may have another one by then.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Membership {
@@ -24,7 +25,8 @@ impl Membership {
             return Vec::new();
         };
         let since = *self.clockless_since.get_or_insert(now);
-        if self.me.id > lowest || now < since + PATIENCE {
+        // What was heard before that may be old: this node may have been cut off.
+        if self.me.id > lowest || self.settings_known < since || now < since + PATIENCE {
             return Vec::new();
         }
         self.set(now, Key::Clock, Some(self.me.id.to_string()))

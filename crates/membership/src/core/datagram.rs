@@ -108,8 +108,8 @@ impl Membership {
                 }
             }
             Message::SettingsDigest(digest) => {
-                if self.fresh(now, envelope.from, envelope.sequence) && digest != self.settings.digest() {
-                    self.send_settings(envelope.from, &mut out);
+                if self.fresh(now, envelope.from, envelope.sequence) {
+                    self.hear_settings_digest(now, envelope.from, digest, &mut out);
                 }
             }
         }

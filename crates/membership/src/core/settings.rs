@@ -40,10 +40,27 @@ impl Membership {
         out: &mut Vec<Output>,
     ) {
         let all_of_them = entries.len() < MOST_IN_ONE;
+        if all_of_them {
+            self.settings_known = now;
+        }
         let theirs = Settings::of(entries);
         if self.settings.merge(&theirs) {
             out.extend(self.tell_settings(now));
         } else if all_of_them && self.settings.has_news_for(&theirs) {
+            self.send_settings(from, out);
+        }
+    }
+
+    pub(super) fn hear_settings_digest(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        digest: u64,
+        out: &mut Vec<Output>,
+    ) {
+        if digest == self.settings.digest() {
+            self.settings_known = now;
+        } else {
             self.send_settings(from, out);
         }
     }

@@ -1,0 +1,66 @@
+//! Whose clock is followed.
+
+use super::*;
+
+fn by_id(lan: &Lan) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..lan.nodes.len()).collect();
+    order.sort_by_key(|at| lan.nodes[*at].1.me());
+    order
+}
+
+fn clock(lan: &Lan) -> String {
+    let of = |(_, core, _): &(SocketAddrV6, Membership, bool)| core.settings().value(Key::Clock).to_owned();
+    let all: BTreeSet<String> = lan.nodes.iter().filter(|node| node.2).map(of).collect();
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.first().cloned().unwrap()
+}
+
+#[test]
+fn all_follow_one_clock_newcomers_too_and_another_when_it_goes() {
+    let mut lan = Lan::of(&[7; 5]);
+    let order = by_id(&lan);
+    // The lowest of all comes last.
+    lan.nodes[order[0]].2 = false;
+    lan.run(10);
+    let first = lan.nodes[order[1]].1.me().to_string();
+    assert_eq!(clock(&lan), first);
+    lan.nodes[order[0]].2 = true;
+    lan.run(20);
+    assert_eq!(clock(&lan), first);
+    lan.nodes[order[1]].2 = false;
+    lan.run(20);
+    assert_eq!(clock(&lan), lan.nodes[order[0]].1.me().to_string());
+    let mut alone = Lan::of(&[7]);
+    alone.run(10);
+    assert_eq!(clock(&alone), "none");
+}
+
+#[test]
+fn who_does_not_know_what_others_follow_leaves_their_clock_alone() {
+    let mut lan = Lan::of(&[7; 5]);
+    let order = by_id(&lan);
+    lan.nodes[order[0]].2 = false;
+    lan.run(10);
+    let first = clock(&lan);
+    lan.nodes[order[0]].2 = true;
+    lan.unset = Some(order[0]);
+    lan.run(10);
+    let own = |lan: &Lan| lan.nodes[order[0]].1.settings().value(Key::Clock).to_owned();
+    assert_eq!((lan.members(order[0]), own(&lan).as_str()), (5, "none"));
+    lan.unset = None;
+    lan.run(10);
+    assert_eq!(clock(&lan), first);
+    // Alone for a while it hears nothing of a change, and is the lowest of all when it is back.
+    lan.nodes[order[0]].2 = false;
+    lan.run(10);
+    lan.nodes[order[1]].2 = false;
+    lan.run(20);
+    let second = clock(&lan);
+    lan.nodes[order[0]].2 = true;
+    lan.unset = Some(order[0]);
+    lan.run(10);
+    assert_eq!(own(&lan), first);
+    lan.unset = None;
+    lan.run(10);
+    assert_eq!(clock(&lan), second);
+}
