@@ -12,8 +12,14 @@ use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 
-/// The name that is written onto a stick.
+/// The name that is written onto a stick, and the link of a VLAN.
 pub(super) const EDITED_NAME: &str = "attic";
+pub(super) const EDITED_LINK: &str = "eth0.5";
+/// What stands there as an example, and what is written over it: as long.
+const EDITS: [(&str, &str); 2] = [
+    ("# name = \"attic\"", "name = \"attic\"  "),
+    ("# kernel-arguments = [\"brant.lease=20\"]", "kernel-arguments = [\"vlan=eth0.5:eth0\"]"),
+];
 /// In front of everything else on a stick are its settings, bytes.
 const HEAD: usize = 16 << 20;
 /// What else there is room for on a stick with many images, bytes.
@@ -148,10 +154,11 @@ fn edit(image: &Path) -> Result<()> {
     let file = File::options().read(true).write(true).open(image)?;
     let mut head = vec![0; HEAD];
     file.read_exact_at(&mut head, 0)?;
-    let example = format!("# name = \"{EDITED_NAME}\"");
-    let at = head.windows(example.len()).position(|window| window == example.as_bytes());
-    let at = at.context("finding the example of a name")?;
-    file.write_all_at(format!("name = \"{EDITED_NAME}\"  ").as_bytes(), at as u64)?;
+    for (example, setting) in EDITS {
+        let at = head.windows(example.len()).position(|window| window == example.as_bytes());
+        let at = at.with_context(|| format!("finding the example `{example}`"))?;
+        file.write_all_at(setting.as_bytes(), at as u64)?;
+    }
     Ok(())
 }
 

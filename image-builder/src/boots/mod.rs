@@ -263,18 +263,27 @@ fn joins(nascent: &Nascent, plan: &Plan, way: &Way) -> Result<String> {
             let inside = node
                 .shell(ROOT, "cat /sys/class/net/bond0/bonding/slaves /sys/class/net/bond0/bonding/mode")?;
             ensure!(inside == "eth0 eth1\nactive-backup 1\n", "in the bond are: {inside}");
-            // Others are looked for there.
-            let groups = node.shell(ROOT, "ip -6 maddress show dev bond0")?;
-            ensure!(groups.contains("ff02::1"), "it listens to: {groups}");
+            listens_on(&node, patience, "bond0")?;
             Ok(format!("joined, with {address}"))
         }
         Twist::EditedStick => {
             let name = node.shell(ROOT, "hostname")?;
             ensure!(name.trim() == mishap::EDITED_NAME, "the node is called {}", name.trim());
-            Ok(format!("joined, as `{}`, as its stick says", name.trim()))
+            listens_on(&node, patience, mishap::EDITED_LINK)?;
+            Ok(format!("joined, as `{}` and with the VLAN, as its stick says", name.trim()))
         }
         _ => Ok(desktop(&node, patience)?.map_or("joined".to_owned(), |what| format!("joined, {what}"))),
     }
+}
+
+/// Waits until others are looked for on this link: besides the kernel the agent has joined its group of all hosts.
+fn listens_on(node: &Node, patience: Patience, link: &str) -> Result<()> {
+    let users = format!("awk '$2 == \"{link}\" && $3 ~ /^ff020*1$/ {{ print $4 }}' /proc/net/igmp6");
+    patience.wait(JOINING, || {
+        let users = node.shell(ROOT, &users)?;
+        ensure!(users.trim() == "2", "on {link} all hosts' group has {} users, not 2", users.trim());
+        Ok(())
+    })
 }
 
 /// Where the image has a desktop: waits until it is there, with the browser that shows the cluster.

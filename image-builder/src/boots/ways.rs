@@ -56,7 +56,8 @@ pub(super) enum Twist {
     FixedAddress,
     /// The menu shows its entries; one is chosen by keys, and starts.
     Menu,
-    /// The image is made into one for a stick, and its settings are edited: the node has the name that was written there.
+    /// The image is made into one for a stick, and its settings are edited: the node has the name and the VLAN that were written
+    /// there.
     EditedStick,
     /// The stick keeps what is written, also over a restart, on all the room that it has; and the address, where there is DHCP.
     Kept,
