@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Most load figures in one datagram.
-pub const MOST_LOADS: usize = 12;
+pub const MOST_LOADS: usize = 10;
 
 /// A message and who sent it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
