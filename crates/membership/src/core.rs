@@ -162,7 +162,7 @@ pub struct Membership {
     /// Who speaks another version, and when it was heard.
     other_versions: BTreeMap<Ipv6Addr, (u8, Instant)>,
     settings: Settings,
-    /// When another one's were heard last, so that these were the same.
+    /// When another one's were the same last.
     settings_known: Instant,
     lost: u64,
     /// Since when nobody's clock is there to be followed.

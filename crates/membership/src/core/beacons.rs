@@ -70,7 +70,8 @@ impl Membership {
             return false;
         }
         peer.last_heard = now;
-        self.hear_anybody(now);
+        let is_member = peer.standing != Standing::Pending;
+        self.hear_anybody(now, is_member);
         let Some(peer) = self.peers.get_mut(&id) else { return false };
         peer.renewal = renewal;
         peer.addresses = addresses.into_iter().take(MOST_ADDRESSES).collect();

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! hears ──2 s of silence──▶ deaf: nobody it suspects is dead before 4.5 s of silence, when the others have lost this node
-//!   ▲                         │ a word of anybody
+//!   ▲                         │ a word of a member
 //!   └─ begins anew, if it has ┘ suspected anybody: knows whom it still takes for alive, and says nothing of the others
 //! ```
 //! (Lifeguard, Dadgar et al. 2017, has slow members wait longer as well; here silence says enough, for in a cluster of two the
@@ -18,7 +18,8 @@ use std::time::Duration;
 
 /// Everybody else says several things a second.
 const SILENCE: Duration = Duration::from_secs(2);
-/// By then the others have lost a node that is cut off, and do not believe it any more.
+/// By then most others have lost a node that is cut off. To those that have not it says nothing of
+/// what it takes for lost until it hears somebody; it begins anew then.
 const LOST: Duration = Duration::from_millis(4500);
 
 impl Membership {
@@ -29,18 +30,27 @@ impl Membership {
         (is_verdict && (SILENCE..LOST).contains(&silent)).then_some(self.heard_at + LOST)
     }
 
-    /// A member has said something.
-    pub(super) fn hear_anybody(&mut self, now: Instant) {
+    /// Whether it has lost others while it heard nobody: nobody needs to hear of that.
+    pub(super) fn is_cut_off(&self, now: Instant) -> bool {
+        self.lost_at > self.heard_at && now >= self.heard_at + SILENCE
+    }
+
+    /// A node has said something, which is a member or not. Others than members count when this one has lost some: of those it
+    /// may have forgotten all. Else one who has recorded them could have it doubt its verdicts for ever.
+    pub(super) fn hear_anybody(&mut self, now: Instant, is_member: bool) {
+        if !is_member && self.lost_at <= self.heard_at {
+            return;
+        }
         let was_deaf = now >= self.heard_at + SILENCE;
         let suspects = || self.swim.iter_members().any(|member| member.state() == State::Suspect);
         if was_deaf && (self.lost_at > self.heard_at || suspects()) {
-            self.begin_anew();
+            self.begin_anew(now);
         }
         self.heard_at = now;
     }
 
     /// SWIM's state without all that it has still to say; the identity is the next one, for the others may have this one down.
-    fn begin_anew(&mut self) {
+    fn begin_anew(&mut self, now: Instant) {
         let alive: Vec<Member<SwimIdentity>> = self
             .swim
             .iter_members()
@@ -54,5 +64,8 @@ impl Membership {
         self.doubted.clear();
         (self.backlog, self.parts) = (0, None);
         let _refused = self.swim.apply_many(alive.into_iter(), false, &mut self.runtime);
+        // Said at once, the new identity refutes what others suspect of the old one.
+        let _refused = self.swim.gossip(&mut self.runtime);
+        self.next_loads = self.next_loads.min(now);
     }
 }

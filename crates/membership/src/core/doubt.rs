@@ -62,7 +62,10 @@ impl Membership {
         out: &mut Vec<Output>,
     ) {
         let down = self.swim.iter_membership_state().filter(|member| member.state() == State::Down);
-        let down = down.map(|member| *member.id()).filter(|identity| alive.contains(&identity.node));
+        let down = down.map(|member| *member.id()).filter(|identity| {
+            // An earlier identity of this node itself is down, too.
+            identity.node != self.me.id && alive.contains(&identity.node)
+        });
         let some: Vec<SwimIdentity> = down.take(super::agreement::MOST_ASKED).collect();
         let (heard, unheard): (Vec<SwimIdentity>, Vec<SwimIdentity>) =
             some.into_iter().partition(|identity| self.peers.contains_key(&identity.node));

@@ -25,9 +25,15 @@ impl Membership {
 
     pub(super) fn drain_swim(&mut self, now: Instant, out: &mut Vec<Output>) {
         self.tell_news_at_once(now);
+        let cut_off = self.is_cut_off(now);
         while let Some((to, packet)) = self.runtime.to_send() {
             if let Some(heard_at) = self.peers.get(&to.node).map(|peer| peer.heard_at) {
-                let datagram = self.seal(Message::Swim(packet.to_vec()));
+                // Who is cut off tells nobody whom it has lost, and asks for a word.
+                let datagram = if cut_off {
+                    self.sealed_beacon(true)
+                } else {
+                    self.seal(Message::Swim(packet.to_vec()))
+                };
                 out.push(Output::Send { to: heard_at, datagram });
             }
         }

@@ -39,10 +39,8 @@ impl Membership {
         entries: Vec<(String, Setting)>,
         out: &mut Vec<Output>,
     ) {
-        let all_of_them = entries.len() < MOST_IN_ONE;
-        if all_of_them {
-            self.settings_known = now;
-        }
+        // Else it cannot be seen whether this is all, or the last of several.
+        let all_of_them = self.settings.iter().count().max(entries.len()) < MOST_IN_ONE;
         let theirs = Settings::of(entries);
         if self.settings.merge(&theirs) {
             out.extend(self.tell_settings(now));

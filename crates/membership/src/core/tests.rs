@@ -25,6 +25,8 @@ struct Lan {
     pruned: bool,
     /// The node to which no settings get through.
     unset: Option<usize>,
+    /// A node, and the one that it does not hear.
+    unheard: Option<(usize, usize)>,
     /// Whether a new secret can be kept.
     keeps: bool,
     rng: StdRng,
@@ -52,13 +54,18 @@ impl Lan {
             apart: None,
             pruned: false,
             unset: None,
+            unheard: None,
             keeps: true,
             rng: StdRng::from_seed([0; 32]),
         }
     }
 
     fn run(&mut self, seconds: u64) {
-        let end = self.now + Duration::from_secs(seconds);
+        self.run_for(Duration::from_secs(seconds));
+    }
+
+    fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
         while self.now < end {
             self.now += Duration::from_millis(20);
             let mut flying = VecDeque::new();
@@ -94,10 +101,13 @@ impl Lan {
                     _ => continue,
                 };
                 self.sent.push((from, datagram.clone()));
-                let withheld = self
-                    .unset
-                    .is_some_and(|at| *to == address(at as u16 + 1) && tells_settings(core, datagram));
-                let hears = !withheld && self.apart.is_none_or(|apart| half(from, apart) == half(*to, apart));
+                let at = |node: usize| address(node as u16 + 1);
+                let unheard = self.unheard.is_some_and(|(by, whom)| (*to, from) == (at(by), at(whom)));
+                let unset = self.unset.is_some_and(|node| {
+                    *to == at(node) && matches!(message_of(core, datagram), Some(Message::Settings(_)))
+                });
+                let apart = self.apart.is_some_and(|apart| half(from, apart) != half(*to, apart));
+                let hears = !(unheard || unset || apart);
                 if *on && hears && self.rng.random_range(0..100) >= self.loss {
                     // Own echoes included, as on a looped switch.
                     let mut seen = from;
@@ -117,10 +127,9 @@ impl Lan {
     }
 }
 
-fn tells_settings(core: &Membership, datagram: &[u8]) -> bool {
-    let plain = core.open(datagram).unwrap_or_default();
-    let said = postcard::from_bytes::<Envelope>(&plain).map(|envelope| envelope.message);
-    matches!(said, Ok(Message::Settings(_)))
+fn message_of(core: &Membership, datagram: &[u8]) -> Option<Message> {
+    let plain = core.open(datagram).ok()?;
+    postcard::from_bytes::<Envelope>(&plain).ok().map(|envelope| envelope.message)
 }
 
 #[test]

@@ -64,3 +64,19 @@ fn who_does_not_know_what_others_follow_leaves_their_clock_alone() {
     lan.run(10);
     assert_eq!(clock(&lan), second);
 }
+
+#[test]
+fn who_has_not_met_the_one_that_others_follow_leaves_their_clock_alone() {
+    let mut lan = Lan::of(&[7; 5]);
+    let order = by_id(&lan);
+    lan.nodes[order[0]].2 = false;
+    lan.run(10);
+    let first = clock(&lan);
+    lan.nodes[order[0]].2 = true;
+    lan.unheard = Some((order[0], order[1]));
+    lan.run(10);
+    assert_eq!((lan.members(order[0]), clock(&lan)), (4, first.clone()));
+    lan.unheard = None;
+    lan.run(20);
+    assert_eq!((lan.members(order[0]), clock(&lan)), (5, first));
+}
