@@ -191,8 +191,7 @@ impl Helper {
             }
             Request::Config(config) => {
                 self.check_all(&config)?;
-                let edit = self.shared.write(&config)?;
-                self.tell_all(edit.map(Event::Edit));
+                self.shared.write(&config)?;
                 files::write_hosts(&config, self.me)?;
                 self.clock.follow(&config);
                 self.folder.follow(&config)?;

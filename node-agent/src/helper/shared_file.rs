@@ -1,9 +1,11 @@
 //! `/etc/brant/cluster.toml`: written as the cluster has agreed, and looked at for what somebody has edited.
 //!
 //! ```text
-//! written ──(another file is there)──▶ judged ──▶ settings changed: told to the cluster ──▶ written
-//!                                         └─────▶ refused: put aside, with the reason ────▶ written
+//! written ──(another file is there)──▶ edited ──(the same at the next look)──▶ judged ──▶ told to the cluster ──▶ written
+//!                                       ▲  └─(yet another)─┐                    └─▶ refused: put aside ─────────▶ written
+//!                                       └──────────────────┘
 //! ```
+//! Most programs empty a file before they write it, and some take it away: what is seen in between is nobody's wish.
 
 use super::files;
 use crate::door::{self, Edit};
@@ -23,7 +25,13 @@ const REFUSED: &str = "refused";
 pub(super) struct SharedFile {
     path: PathBuf,
     written: Option<(Stamp, ClusterConfig)>,
+    /// What was found instead of it at the last look, and what is to be written when that is over.
+    edited: Option<Found>,
+    wanted: Option<ClusterConfig>,
 }
+
+/// A file's stamp, or nothing where there is no file.
+type Found = Option<Stamp>;
 
 /// Changes whenever a file is replaced or written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,26 +44,34 @@ struct Stamp {
 impl SharedFile {
     /// As an agent that has not written it yet.
     pub(super) fn new() -> Self {
-        Self { path: CLUSTER_TOML.into(), written: None }
+        Self { path: CLUSTER_TOML.into(), written: None, edited: None, wanted: None }
     }
 
-    /// Replaces it in one step; says what somebody has made of the one before.
-    pub(super) fn write(&mut self, config: &ClusterConfig) -> Result<Option<Edit>> {
-        let edit = self.look()?;
-        self.replace(config)?;
-        Ok(edit)
+    /// Replaces it in one step; where somebody has edited it, when [`SharedFile::look`] has taken that.
+    pub(super) fn write(&mut self, config: &ClusterConfig) -> Result<()> {
+        match &self.written {
+            Some((stamp, _)) if self.stamp()? != Some(*stamp) => self.wanted = Some(config.clone()),
+            _ => self.replace(config)?,
+        }
+        Ok(())
     }
 
-    /// Looks for what somebody has made of it. Then it is again as the cluster has agreed.
+    /// Looks for what somebody has made of it, and has done with since the look before; to be called now and then. Then it is
+    /// again as the cluster has agreed.
     pub(super) fn look(&mut self) -> Result<Option<Edit>> {
         let Some((stamp, config)) = &self.written else { return Ok(None) };
         let found = self.stamp()?;
         if found == Some(*stamp) {
             return Ok(None);
         }
+        if self.edited != Some(found) {
+            self.edited = Some(found);
+            return Ok(None);
+        }
         let config = config.clone();
         let edit = if found.is_some() { self.judge(&config)? } else { None };
-        self.replace(&config)?;
+        let newest = self.wanted.take().unwrap_or(config);
+        self.replace(&newest)?;
         Ok(edit)
     }
 
@@ -83,6 +99,7 @@ impl SharedFile {
     }
 
     fn replace(&mut self, config: &ClusterConfig) -> Result<()> {
+        self.edited = None;
         files::replace(&self.path, &config.to_toml())?;
         self.written = self.stamp()?.map(|stamp| (stamp, config.clone()));
         Ok(())
@@ -124,22 +141,48 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("brant-shared-file-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("cluster.toml");
-        let mut shared = SharedFile { path: path.clone(), written: None };
+        let mut shared = SharedFile { path: path.clone(), ..SharedFile::new() };
         let mut off = Settings::default();
         off.set(Key::Balance, Some("off".to_owned()), NodeId::from([1; 8])).unwrap();
         let config = ClusterConfig::of("x", ClusterId([0; 8]), &off, []);
-        assert_eq!(shared.write(&config).unwrap(), None);
+        shared.write(&config).unwrap();
         assert_eq!(shared.look().unwrap(), None);
         fs::write(&path, "settings = [").unwrap();
+        assert_eq!(shared.look().unwrap(), None);
         assert!(matches!(shared.look().unwrap(), Some(Edit::Refused(why)) if why.contains("line 1: ")));
         assert_eq!(fs::read_to_string(&path).unwrap(), config.to_toml());
         assert_eq!(fs::read_to_string(folder.join("cluster.toml.refused")).unwrap(), "settings = [");
         fs::write(&path, "settings.balance = \"on\"\n").unwrap();
         let on = Edit::Settings(vec![(Key::Balance, Some("on".to_owned()))]);
-        assert_eq!(shared.write(&config).unwrap(), Some(on));
-        fs::remove_file(&path).unwrap();
         assert_eq!(shared.look().unwrap(), None);
+        assert_eq!(shared.look().unwrap(), Some(on));
+        fs::remove_file(&path).unwrap();
+        assert_eq!((shared.look().unwrap(), shared.look().unwrap()), (None, None));
         assert!(path.exists());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_is_left_alone() {
+        let folder = std::env::temp_dir().join(format!("brant-being-written-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("cluster.toml");
+        let mut shared = SharedFile { path: path.clone(), ..SharedFile::new() };
+        let mut off = Settings::default();
+        off.set(Key::Balance, Some("off".to_owned()), NodeId::from([1; 8])).unwrap();
+        let config = ClusterConfig::of("x", ClusterId([0; 8]), &off, []);
+        let newer = ClusterConfig::of("y", ClusterId([0; 8]), &off, []);
+        shared.write(&config).unwrap();
+        // Emptied first, then written, as a shell does; and the cluster has agreed on another one meanwhile.
+        fs::write(&path, "").unwrap();
+        assert_eq!(shared.look().unwrap(), None);
+        shared.write(&newer).unwrap();
+        fs::write(&path, "settings = [").unwrap();
+        assert_eq!(shared.look().unwrap(), None);
+        shared.write(&newer).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "settings = [");
+        assert!(matches!(shared.look().unwrap(), Some(Edit::Refused(_))));
+        assert_eq!(fs::read_to_string(&path).unwrap(), newer.to_toml());
         fs::remove_dir_all(&folder).unwrap();
     }
 }
