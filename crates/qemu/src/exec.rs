@@ -217,7 +217,8 @@ pub fn run(machine: &Path, start: Start, input: &[u8], deadline: Duration) -> Re
         }
     }
     let said = [end_of(&stdout), end_of(&stderr)].concat();
-    Err(ExecError::Late { within: deadline, said: String::from_utf8_lossy(&said).into_owned() })
+    let said = if said.is_empty() { "nothing".into() } else { String::from_utf8_lossy(&said) };
+    Err(ExecError::Late { within: deadline, said: said.into_owned() })
 }
 
 /// As much of what a command has said as fits in an error.

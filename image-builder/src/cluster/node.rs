@@ -101,3 +101,10 @@ impl Node {
         })
     }
 }
+
+/// A command of a shell that asks whether process `$pid` runs on the node `target`: by the columns, since a number alone is many things.
+pub(crate) fn runs_on(target: &str) -> String {
+    format!(
+        "brant ps | awk -v pid=$pid '$1 == pid && $4 == \"{target}\" {{ there = 1 }} END {{ exit !there }}'"
+    )
+}

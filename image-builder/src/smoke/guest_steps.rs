@@ -1,7 +1,7 @@
 //! The steps about what a guest can do to its host: what it may use, and what it can reach.
 
 use super::Run;
-use crate::cluster::node::{Node, ROOT, USER};
+use crate::cluster::node::{Node, ROOT, USER, runs_on};
 use anyhow::{Context, Result, ensure};
 use std::time::Duration;
 
@@ -123,13 +123,6 @@ pub(crate) fn guests_are_confined(run: &mut Run) -> Result<String> {
         "{part:.0} % of the processor left to the host's own, {children} children and no more, no memory beyond its share, \
          none of the host's sockets and devices"
     ))
-}
-
-/// Asks whether process `$pid` runs on the node `target`: by the columns, since a number alone is many things.
-fn runs_on(target: &str) -> String {
-    format!(
-        "brant ps | awk -v pid=$pid '$1 == pid && $4 == \"{target}\" {{ there = 1 }} END {{ exit !there }}'"
-    )
 }
 
 fn reaches(host: &Node) -> Result<bool> {

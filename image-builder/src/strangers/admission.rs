@@ -1,7 +1,7 @@
 //! How a node without a secret gets in: by the code that it shows, and not otherwise.
 
 use super::{AGREEING, Run};
-use crate::cluster::node::{Node, ROOT, USER};
+use crate::cluster::node::{Node, ROOT, USER, runs_on};
 use anyhow::{Context, Result, bail, ensure};
 use brant_types::agent::ClusterView;
 
@@ -77,7 +77,8 @@ pub(super) fn right_code(run: &mut Run) -> Result<String> {
     let home = run.members.first().context("finding a member")?;
     let script = format!(
         "perl -e '1 while 1' & pid=$!; for try in $(seq 60); do brant migrate $pid {name} > /dev/null 2>&1 && break; sleep 1; done; \
-         brant ps | awk -v pid=$pid '$1 == pid && $4 == \"{name}\" {{ print \"there\" }}'; kill $pid"
+         {} && echo there; kill $pid",
+        runs_on(&name)
     );
     let moved = home.shell_within(USER, &script, b"", run.patience.of(4 * AGREEING))?;
     if moved.trim() != "there" {

@@ -70,7 +70,7 @@ impl SharedFile {
         }
         let config = config.clone();
         let edit = if found.is_some() { self.judge(&config)? } else { None };
-        let newest = self.wanted.take().unwrap_or(config);
+        let newest = self.wanted.clone().unwrap_or(config);
         self.replace(&newest)?;
         Ok(edit)
     }
@@ -99,9 +99,9 @@ impl SharedFile {
     }
 
     fn replace(&mut self, config: &ClusterConfig) -> Result<()> {
-        self.edited = None;
         files::replace(&self.path, &config.to_toml())?;
         self.written = self.stamp()?.map(|stamp| (stamp, config.clone()));
+        (self.edited, self.wanted) = (None, None);
         Ok(())
     }
 
@@ -136,16 +136,22 @@ mod tests {
     use brant_types::node::NodeId;
     use brant_types::settings::Key;
 
-    #[test]
-    fn a_broken_file_is_put_aside_and_the_clusters_is_back() {
-        let folder = std::env::temp_dir().join(format!("brant-shared-file-{}", std::process::id()));
+    /// A folder, the file in it, and what is written there.
+    fn written(name: &str) -> (PathBuf, SharedFile, ClusterConfig) {
+        let folder = std::env::temp_dir().join(format!("brant-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("cluster.toml");
-        let mut shared = SharedFile { path: path.clone(), ..SharedFile::new() };
+        let mut shared = SharedFile { path: folder.join("cluster.toml"), ..SharedFile::new() };
         let mut off = Settings::default();
         off.set(Key::Balance, Some("off".to_owned()), NodeId::from([1; 8])).unwrap();
         let config = ClusterConfig::of("x", ClusterId([0; 8]), &off, []);
         shared.write(&config).unwrap();
+        (folder, shared, config)
+    }
+
+    #[test]
+    fn a_broken_file_is_put_aside_and_the_clusters_is_back() {
+        let (folder, mut shared, config) = written("shared-file");
+        let path = shared.path.clone();
         assert_eq!(shared.look().unwrap(), None);
         fs::write(&path, "settings = [").unwrap();
         assert_eq!(shared.look().unwrap(), None);
@@ -164,15 +170,9 @@ mod tests {
 
     #[test]
     fn a_file_that_is_being_written_is_left_alone() {
-        let folder = std::env::temp_dir().join(format!("brant-being-written-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("cluster.toml");
-        let mut shared = SharedFile { path: path.clone(), ..SharedFile::new() };
-        let mut off = Settings::default();
-        off.set(Key::Balance, Some("off".to_owned()), NodeId::from([1; 8])).unwrap();
-        let config = ClusterConfig::of("x", ClusterId([0; 8]), &off, []);
-        let newer = ClusterConfig::of("y", ClusterId([0; 8]), &off, []);
-        shared.write(&config).unwrap();
+        let (folder, mut shared, config) = written("being-written");
+        let path = shared.path.clone();
+        let newer = ClusterConfig { cluster: "y".to_owned(), ..config };
         // Emptied first, then written, as a shell does; and the cluster has agreed on another one meanwhile.
         fs::write(&path, "").unwrap();
         assert_eq!(shared.look().unwrap(), None);

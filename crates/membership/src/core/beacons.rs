@@ -70,8 +70,8 @@ impl Membership {
             return false;
         }
         peer.last_heard = now;
-        let is_member = peer.standing != Standing::Pending;
-        self.hear_anybody(now, is_member);
+        let standing = peer.standing;
+        self.hear_anybody(now, standing);
         let Some(peer) = self.peers.get_mut(&id) else { return false };
         peer.renewal = renewal;
         peer.addresses = addresses.into_iter().take(MOST_ADDRESSES).collect();

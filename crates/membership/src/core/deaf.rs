@@ -9,7 +9,7 @@
 //! (Lifeguard, Dadgar et al. 2017, has slow members wait longer as well; here silence says enough, for in a cluster of two the
 //! other one is noticed after 4.5 s.)
 
-use super::{Instant, Membership};
+use super::{Instant, Membership, Standing};
 use crate::swim::{self, SwimIdentity, Timers};
 use foca::{AccumulatingRuntime, Foca, Member, PostcardCodec, State, Timer};
 use rand::SeedableRng as _;
@@ -18,8 +18,8 @@ use std::time::Duration;
 
 /// Everybody else says several things a second.
 const SILENCE: Duration = Duration::from_secs(2);
-/// By then most others have lost a node that is cut off. To those that have not it says nothing of
-/// what it takes for lost until it hears somebody; it begins anew then.
+/// By then most others have lost a node that is cut off. To those that have not it says nothing of what it takes for lost
+/// until it hears somebody; it begins anew then.
 const LOST: Duration = Duration::from_millis(4500);
 
 impl Membership {
@@ -35,15 +35,15 @@ impl Membership {
         self.lost_at > self.heard_at && now >= self.heard_at + SILENCE
     }
 
-    /// A node has said something, which is a member or not. Others than members count when this one has lost some: of those it
-    /// may have forgotten all. Else one who has recorded them could have it doubt its verdicts for ever.
-    pub(super) fn hear_anybody(&mut self, now: Instant, is_member: bool) {
-        if !is_member && self.lost_at <= self.heard_at {
+    /// A node that is taken for this has said something. One that is no member yet counts only when some were lost: of those all
+    /// may be forgotten. Else who has recorded such nodes could have this one doubt its verdicts for ever.
+    pub(super) fn hear_anybody(&mut self, now: Instant, standing: Standing) {
+        if standing == Standing::Pending && self.lost_at <= self.heard_at {
             return;
         }
         let was_deaf = now >= self.heard_at + SILENCE;
         let suspects = || self.swim.iter_members().any(|member| member.state() == State::Suspect);
-        if was_deaf && (self.lost_at > self.heard_at || suspects()) {
+        if self.is_cut_off(now) || (was_deaf && suspects()) {
             self.begin_anew(now);
         }
         self.heard_at = now;

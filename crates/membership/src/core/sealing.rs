@@ -1,6 +1,6 @@
 //! Each message of a node has a number of its own, and is taken once.
 
-use super::{Instant, Membership, Standing};
+use super::{Instant, Membership};
 use crate::wire::{Envelope, Message};
 use brant_types::node::NodeId;
 use rand::Rng;
@@ -14,8 +14,8 @@ impl Membership {
             return false;
         }
         peer.last_heard = now;
-        let is_member = peer.standing != Standing::Pending;
-        self.hear_anybody(now, is_member);
+        let standing = peer.standing;
+        self.hear_anybody(now, standing);
         true
     }
 

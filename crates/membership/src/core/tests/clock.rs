@@ -2,10 +2,15 @@
 
 use super::*;
 
-fn by_id(lan: &Lan) -> Vec<usize> {
+/// Five nodes, of which the lowest is not on yet; their places by their ids, and whose clock they follow.
+fn without_the_lowest() -> (Lan, Vec<usize>, String) {
+    let mut lan = Lan::of(&[7; 5]);
     let mut order: Vec<usize> = (0..lan.nodes.len()).collect();
     order.sort_by_key(|at| lan.nodes[*at].1.me());
-    order
+    lan.nodes[order[0]].2 = false;
+    lan.run(10);
+    let first = clock(&lan);
+    (lan, order, first)
 }
 
 fn clock(lan: &Lan) -> String {
@@ -17,13 +22,8 @@ fn clock(lan: &Lan) -> String {
 
 #[test]
 fn all_follow_one_clock_newcomers_too_and_another_when_it_goes() {
-    let mut lan = Lan::of(&[7; 5]);
-    let order = by_id(&lan);
-    // The lowest of all comes last.
-    lan.nodes[order[0]].2 = false;
-    lan.run(10);
-    let first = lan.nodes[order[1]].1.me().to_string();
-    assert_eq!(clock(&lan), first);
+    let (mut lan, order, first) = without_the_lowest();
+    assert_eq!(lan.nodes[order[1]].1.me().to_string(), first);
     lan.nodes[order[0]].2 = true;
     lan.run(20);
     assert_eq!(clock(&lan), first);
@@ -37,11 +37,7 @@ fn all_follow_one_clock_newcomers_too_and_another_when_it_goes() {
 
 #[test]
 fn who_does_not_know_what_others_follow_leaves_their_clock_alone() {
-    let mut lan = Lan::of(&[7; 5]);
-    let order = by_id(&lan);
-    lan.nodes[order[0]].2 = false;
-    lan.run(10);
-    let first = clock(&lan);
+    let (mut lan, order, first) = without_the_lowest();
     lan.nodes[order[0]].2 = true;
     lan.unset = Some(order[0]);
     lan.run(10);
@@ -67,11 +63,7 @@ fn who_does_not_know_what_others_follow_leaves_their_clock_alone() {
 
 #[test]
 fn who_has_not_met_the_one_that_others_follow_leaves_their_clock_alone() {
-    let mut lan = Lan::of(&[7; 5]);
-    let order = by_id(&lan);
-    lan.nodes[order[0]].2 = false;
-    lan.run(10);
-    let first = clock(&lan);
+    let (mut lan, order, first) = without_the_lowest();
     lan.nodes[order[0]].2 = true;
     lan.unheard = Some((order[0], order[1]));
     lan.run(10);
