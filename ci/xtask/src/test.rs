@@ -16,7 +16,7 @@ struct Part {
 const BRANT_IMAGE: &str = "target/release/brant-image";
 
 /// All parts, in their order: each needs only what those before it have made.
-const PARTS: [Part; 20] = [
+const PARTS: [Part; 21] = [
     Part { name: "every-change", command: &["ci/test"] },
     // Of each size the losses that LANs have; 30 % is for who looks at the table.
     Part {
@@ -25,6 +25,10 @@ const PARTS: [Part; 20] = [
     },
     Part { name: "boots", command: &[BRANT_IMAGE, "boots"] },
     Part { name: "meet", command: &[BRANT_IMAGE, "meet"] },
+    Part {
+        name: "smoke-uefi",
+        command: &[BRANT_IMAGE, "smoke", "--firmware", "uefi", "--boot", "usb", "--dhcp"],
+    },
     Part { name: "transparency", command: &[BRANT_IMAGE, "prove", "ci/workloads/transparency.toml"] },
     Part { name: "faults", command: &[BRANT_IMAGE, "prove", "ci/workloads/faults.toml"] },
     Part {
@@ -134,9 +138,9 @@ const PARTS: [Part; 20] = [
 /// Arguments of `test full`.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Only these parts: every-change, clusters, boots, meet, transparency, faults, processors-with-more, processors-with-less,
-    /// transparency-uefi, standard-image, boots-standard, cluster-systemd, transparency-systemd, desktop-image, boots-desktop,
-    /// reproducible, mishaps, fuzz, corpus-image, corpus.
+    /// Only these parts: every-change, clusters, boots, meet, smoke-uefi, transparency, faults, processors-with-more,
+    /// processors-with-less, transparency-uefi, standard-image, boots-standard, cluster-systemd, transparency-systemd,
+    /// desktop-image, boots-desktop, reproducible, mishaps, fuzz, corpus-image, corpus.
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<String>,
 }

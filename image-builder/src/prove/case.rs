@@ -3,17 +3,25 @@
 use crate::failure::{Advice, Kind};
 use anyhow::{Context, Result};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// A file of cases.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Cases {
+struct CasesFile {
     /// A folder beside the file whose files every case finds in `$LIB`.
-    #[serde(default)]
-    pub(super) lib: Option<PathBuf>,
+    lib: Option<PathBuf>,
     /// The cases, in their order.
-    #[serde(rename = "case")]
+    case: Vec<Case>,
+}
+
+/// The cases of one file, or of several.
+#[derive(Debug, Default)]
+pub(super) struct Cases {
+    /// The folders whose files every case finds in `$LIB`.
+    pub(super) libs: BTreeSet<PathBuf>,
+    /// The cases, file by file, in their order.
     pub(super) list: Vec<Case>,
 }
 
@@ -122,12 +130,22 @@ impl Cases {
     /// Reads them.
     ///
     /// # Errors
-    /// The line that is wrong.
-    pub(super) fn read(path: &Path) -> Result<Self> {
-        let reading = || Advice::new(Kind::Input, format!("reading the cases in `{}`", path.display()));
-        let text = std::fs::read_to_string(path).with_context(reading)?;
-        let mut cases: Self = toml::from_str(&text).with_context(reading)?;
-        cases.lib = cases.lib.map(|lib| path.parent().unwrap_or(Path::new(".")).join(lib));
+    /// The line that is wrong, or a name that two cases have.
+    pub(super) fn read(paths: &[PathBuf]) -> Result<Self> {
+        let mut cases = Self::default();
+        for path in paths {
+            let reading = || Advice::new(Kind::Input, format!("reading the cases in `{}`", path.display()));
+            let text = std::fs::read_to_string(path).with_context(reading)?;
+            let file: CasesFile = toml::from_str(&text).with_context(reading)?;
+            for case in file.case {
+                if cases.list.iter().any(|other| other.name == case.name) {
+                    let what = format!("`{}` has a second case called `{}`", path.display(), case.name);
+                    return Err(Advice::new(Kind::Input, what).error());
+                }
+                cases.list.push(case);
+            }
+            cases.libs.extend(file.lib.map(|lib| path.parent().unwrap_or(Path::new(".")).join(lib)));
+        }
         Ok(cases)
     }
 
@@ -156,7 +174,8 @@ mod tests {
         let case = |name: &str, quick: bool| {
             format!("[[case]]\nname = \"{name}\"\nscript = \"true\"\nmove = [\"x\"]\nquick = {quick}\n")
         };
-        toml::from_str(&(case("a", true) + &case("b", false))).unwrap()
+        let file: CasesFile = toml::from_str(&(case("a", true) + &case("b", false))).unwrap();
+        Cases { list: file.case, ..Cases::default() }
     }
 
     #[test]
@@ -169,16 +188,18 @@ mod tests {
     }
 
     #[test]
+    fn two_cases_of_one_name_are_refused() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ci/workloads/faults.toml");
+        assert!(Cases::read(&[path.clone(), path]).is_err());
+    }
+
+    #[test]
     fn the_cases_that_come_with_brant_can_be_read() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ci/workloads");
-        let mut cases = Cases::read(&folder.join("transparency.toml")).unwrap();
+        let files = ["transparency.toml", "corpus.toml", "faults.toml"].map(|name| folder.join(name));
+        let cases = Cases::read(&files).unwrap();
+        assert_eq!(cases.libs.len(), 2, "{:?}", cases.libs);
         assert!(cases.list.iter().any(|case| case.quick));
-        cases.list.extend(Cases::read(&folder.join("corpus.toml")).unwrap().list);
-        cases.list.extend(Cases::read(&folder.join("faults.toml")).unwrap().list);
-        let mut names: Vec<&str> = cases.list.iter().map(|case| case.name.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), cases.list.len(), "each name once");
         for case in &cases.list {
             assert!(
                 case.script.is_empty() != case.dialogue.is_empty(),

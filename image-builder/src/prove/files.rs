@@ -11,7 +11,7 @@ pub(super) const FOLDER: &str = "/home/brant/prove";
 /// Puts scripts and library there.
 pub(super) fn put(node: &Node, cases: &Cases) -> Result<()> {
     node.shell(USER, &format!("rm -rf {FOLDER}; mkdir -p {FOLDER}/lib"))?;
-    if let Some(lib) = &cases.lib {
+    for lib in &cases.libs {
         for entry in fs::read_dir(lib).with_context(|| format!("listing `{}`", lib.display()))? {
             let path = entry.with_context(|| format!("listing `{}`", lib.display()))?.path();
             let text = fs::read_to_string(&path).with_context(|| format!("reading `{}`", path.display()))?;

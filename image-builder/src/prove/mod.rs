@@ -32,9 +32,9 @@ const HEARD: Duration = Duration::from_secs(15);
 /// Arguments of `prove`.
 #[derive(Debug, Args)]
 pub(crate) struct ProveArgs {
-    /// The cases, a TOML file.
-    #[arg(value_name = "FILE")]
-    cases: PathBuf,
+    /// The cases, TOML files; one cluster serves them all.
+    #[arg(value_name = "FILE", required = true)]
+    cases: Vec<PathBuf>,
     /// Only these cases.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
