@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         |given: &[usize], usual: &[usize]| if given.is_empty() { usual.to_vec() } else { given.to_vec() };
     let losses: Vec<usize> = arguments.loss.iter().map(|loss| *loss as usize).collect();
     println!(
-        "nodes  loss  agreed  B/s/node   max  noticed by one  by all  false alarms      healed  replug  lost   churn    jump  resume"
+        "nodes  loss  agreed  B/s/node   max  noticed by one  by all  returned  false alarms      healed  replug  lost   churn    jump  resume"
     );
     let mut broken = Vec::new();
     for nodes in or(&arguments.nodes, &[3, 30, 300, 1000]) {
@@ -72,8 +72,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// What is not as it was promised.
 fn promises(report: &Report) -> impl Iterator<Item = &'static str> {
     let ordinary = report.loss / 10 <= ORDINARY_LOSS;
-    let agreed =
-        [report.agreed, report.healed, report.replugged, report.churned, report.jumped, report.resumed];
+    let agreed = [
+        report.agreed,
+        report.returned,
+        report.healed,
+        report.replugged,
+        report.churned,
+        report.jumped,
+        report.resumed,
+    ];
     let broken = [
         (agreed.iter().any(Option::is_none), "some nodes did not agree within five minutes"),
         (ordinary && report.agreed.is_some_and(|time| time > MOST_AGREEING), "they took long to agree"),
@@ -90,7 +97,7 @@ fn row(report: &Report) -> String {
         time.map_or_else(|| "never".to_owned(), |time| format!("{:.1} s", time.as_secs_f64()))
     };
     format!(
-        "{:5}  {:2} %  {:>6}  {:8.0}  {:4.0}  {:>14}  {:>6}  {:4} in {:4} s  {:>7} {:>7} {:5} {:>7} {:>7} {:>7}",
+        "{:5}  {:2} %  {:>6}  {:8.0}  {:4.0}  {:>14}  {:>6}  {:>8}  {:4} in {:4} s  {:>7} {:>7} {:5} {:>7} {:>7} {:>7}",
         report.nodes,
         report.loss / 10,
         seconds(report.agreed),
@@ -98,6 +105,7 @@ fn row(report: &Report) -> String {
         report.rate.1,
         seconds(Some(report.noticed.0)),
         seconds(Some(report.noticed.1)),
+        seconds(report.returned),
         report.false_alarms,
         report.quiet.as_secs(),
         seconds(report.healed),

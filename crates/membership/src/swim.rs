@@ -42,7 +42,7 @@ pub(crate) fn config() -> Config {
         probe_period: Duration::from_millis(900),
         probe_rtt: Duration::from_millis(450),
         num_indirect_probes: at_least_one(4),
-        max_transmissions: NonZeroU8::new(10).unwrap_or(NonZeroU8::MIN),
+        max_transmissions: NonZeroU8::new(15).unwrap_or(NonZeroU8::MIN),
         suspect_to_down_after: Duration::from_millis(2300),
         remove_down_after: Duration::from_secs(3600).into(),
         // Leaves room for the seal and the envelope within an Ethernet frame.

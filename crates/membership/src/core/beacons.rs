@@ -37,6 +37,13 @@ impl Membership {
         out: &mut Vec<Output>,
     ) -> bool {
         let id = facts.id;
+        let incarnation = sequence >> INCARNATION_AT;
+        // A newcomer hears of us sooner than our slow beacon would tell it, and so does who may have forgotten everybody: it has
+        // booted anew, or its agent has. Of a large cluster it hears some; they introduce the others.
+        let knows_nobody = self
+            .peers
+            .get(&id)
+            .is_none_or(|peer| incarnation > peer.incarnation || peer.standing == Standing::Down);
         if !self.peers.contains_key(&id) {
             if self.pending.len() >= MOST_PENDING {
                 return false;
@@ -44,13 +51,10 @@ impl Membership {
             self.pending.insert(id);
             self.parts = None;
             out.push(Output::Peer { facts: facts.clone(), heard_at: from });
-            // A newcomer hears of us sooner than our slow beacon would tell it. Of a large cluster it hears some; they
-            // introduce the others.
-            if self.rng.random_range(0..=self.active.len()) < ANSWERERS {
-                self.next_beacon = self.next_beacon.min(now + Duration::from_millis(100));
-            }
         }
-        let incarnation = sequence >> INCARNATION_AT;
+        if knows_nobody && self.rng.random_range(0..=self.active.len()) < ANSWERERS {
+            self.next_beacon = self.next_beacon.min(now + Duration::from_millis(100));
+        }
         let peer = self.peers.entry(id).or_insert_with(|| Peer {
             mark: mark_of(&facts),
             facts: facts.clone(),

@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddrV6};
 /// Most members that are asked for, or told of, at a time.
 const MOST: usize = 8;
 /// How many members are asked each second, each for others.
-const ASKED: usize = 4;
+const ASKED: usize = 12;
 
 impl Membership {
     pub(super) fn ask_for_introductions(&mut self, out: &mut Vec<Output>) {

@@ -20,6 +20,8 @@ pub struct Report {
     pub rate: (f64, f64),
     /// From a node's death until the first, and until all others, listed it no more: the medians of some deaths.
     pub noticed: (Duration, Duration),
+    /// From the moment when such a node was switched on again until all agreed: the longest of these times.
+    pub returned: Option<Duration>,
     /// Living nodes that were taken for dead while all was quiet.
     pub false_alarms: u64,
     /// How long that was.
@@ -86,7 +88,7 @@ pub fn run(scenario: &Scenario) -> Report {
         lan.pcs.iter().zip(&before).map(|(pc, before)| (pc.sent - before) as f64 / quiet.as_secs_f64());
     let sent: Vec<f64> = sent.collect();
     let rate = (sent.iter().sum::<f64>() / nodes as f64, sent.iter().copied().fold(0.0, f64::max));
-    let deaths: Vec<(Duration, Duration)> = (0..deaths).map(|death| die(&mut lan, death % nodes)).collect();
+    let deaths: Vec<Death> = (0..deaths).map(|death| die(&mut lan, death % nodes)).collect();
     lan.cut = true;
     lan.run(CUT);
     lan.cut = false;
@@ -102,13 +104,17 @@ pub fn run(scenario: &Scenario) -> Report {
     some.iter().for_each(|at| lan.resume(*at));
     let (resumed, lost_resuming) = counting_lost(&mut lan, until_agreed);
     let lost = lost_healing + lost_replugging + lost_resuming;
-    let noticed = (median(deaths.iter().map(|death| death.0)), median(deaths.iter().map(|death| death.1)));
+    let noticed =
+        (median(deaths.iter().map(|death| death.first)), median(deaths.iter().map(|death| death.all)));
+    let returned = deaths.iter().map(|death| death.returned).collect::<Option<Vec<_>>>();
+    let returned = returned.map(|times| times.into_iter().max().unwrap_or_default());
     Report {
         nodes,
         loss,
         agreed,
         rate,
         noticed,
+        returned,
         false_alarms,
         quiet,
         healed,
@@ -158,8 +164,16 @@ fn counting_lost<T>(lan: &mut Lan, happening: impl FnOnce(&mut Lan) -> T) -> (T,
     (outcome, lost(lan) - before)
 }
 
-/// Lets a node die and come back; how long until the first and until all others knew.
-fn die(lan: &mut Lan, at: usize) -> (Duration, Duration) {
+/// How long it took until the first of the others knew that a node had died, until all of them did, and until all agreed
+/// when it was on again.
+struct Death {
+    first: Duration,
+    all: Duration,
+    returned: Option<Duration>,
+}
+
+/// Lets a node die and come back.
+fn die(lan: &mut Lan, at: usize) -> Death {
     let begin = lan.now;
     lan.switch_off(at);
     let others = lan.pcs.iter().filter(|pc| pc.on).count();
@@ -172,9 +186,9 @@ fn die(lan: &mut Lan, at: usize) -> (Duration, Duration) {
     }
     let all = lan.now - begin;
     lan.switch_on(at);
-    until_agreed(lan);
+    let returned = until_agreed(lan);
     lan.run(Duration::from_secs(10));
-    (first.unwrap_or(all), all)
+    Death { first: first.unwrap_or(all), all, returned }
 }
 
 /// Pulls the cable of one node, so that it loses all others, and plugs it in again; how long that took, and who was lost.
