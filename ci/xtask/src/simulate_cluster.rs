@@ -16,8 +16,8 @@ pub(crate) struct Arguments {
     /// How long to look for false alarms, seconds of the cluster's time.
     #[arg(long, default_value_t = 600)]
     quiet: u64,
-    /// How many nodes die, one after the other.
-    #[arg(long, default_value_t = 5)]
+    /// How many nodes die, one after the other; what of them is chance needs a dozen.
+    #[arg(long, default_value_t = 15)]
     deaths: usize,
     /// What chance is drawn from.
     #[arg(long, default_value_t = 1)]
