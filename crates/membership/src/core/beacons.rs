@@ -52,9 +52,6 @@ impl Membership {
             self.parts = None;
             out.push(Output::Peer { facts: facts.clone(), heard_at: from });
         }
-        if knows_nobody && self.rng.random_range(0..=self.active.len()) < ANSWERERS {
-            self.next_beacon = self.next_beacon.min(now + Duration::from_millis(100));
-        }
         let peer = self.peers.entry(id).or_insert_with(|| Peer {
             mark: mark_of(&facts),
             facts: facts.clone(),
@@ -72,6 +69,10 @@ impl Membership {
             // The newest one once more came by another way.
             self.dropped.replayed += u64::from(!peer.window.is_newest(sequence));
             return false;
+        }
+        // Not for a recorded one, which would have all of us speak again and again.
+        if knows_nobody && self.rng.random_range(0..=self.active.len()) < ANSWERERS {
+            self.next_beacon = self.next_beacon.min(now + Duration::from_millis(100));
         }
         peer.last_heard = now;
         let standing = peer.standing;

@@ -33,6 +33,23 @@ fn who_has_forgotten_everybody_need_not_wait_for_slow_beacons() {
 }
 
 #[test]
+fn a_recorded_beacon_of_a_dead_node_has_nobody_speak() {
+    let mut lan = Lan::of(&[7; 3]);
+    lan.run(30);
+    let is_beacon =
+        |datagram: &[u8]| matches!(message_of(&lan.nodes[0].1, datagram), Some(Message::Beacon { .. }));
+    let recorded = lan.sent.iter().rev().find(|(from, datagram)| *from == address(3) && is_beacon(datagram));
+    let recorded = recorded.unwrap().1.clone();
+    lan.nodes[2].2 = false;
+    lan.run(15);
+    assert_eq!(lan.members(0), 2);
+    let core = &mut lan.nodes[0].1;
+    let due = core.next_beacon;
+    core.datagram(lan.now, address(3), &recorded);
+    assert_eq!(core.next_beacon, due);
+}
+
+#[test]
 fn a_node_that_boots_anew_under_its_key_is_taken_for_what_it_is_now() {
     let mut lan = Lan::of(&[7; 3]);
     lan.run(30);
