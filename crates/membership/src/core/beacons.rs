@@ -38,13 +38,8 @@ impl Membership {
     ) -> bool {
         let id = facts.id;
         let incarnation = sequence >> INCARNATION_AT;
-        // A newcomer hears of us sooner than our slow beacon would tell it, and so does who may have forgotten everybody: it has
-        // booted anew, or its agent has. Of a large cluster it hears some; they introduce the others.
-        let knows_nobody = self
-            .peers
-            .get(&id)
-            .is_none_or(|peer| incarnation > peer.incarnation || peer.standing == Standing::Down);
-        if !self.peers.contains_key(&id) {
+        let is_new = !self.peers.contains_key(&id);
+        if is_new {
             if self.pending.len() >= MOST_PENDING {
                 return false;
             }
@@ -70,7 +65,10 @@ impl Membership {
             self.dropped.replayed += u64::from(!peer.window.is_newest(sequence));
             return false;
         }
-        // Not for a recorded one, which would have all of us speak again and again.
+        // A newcomer hears of us sooner than our slow beacon would tell it, and so does who may have forgotten everybody: it has
+        // booted anew, or its agent has. Of a large cluster it hears some; they introduce the others. A recorded beacon does not
+        // come this far: it would have all speak again and again.
+        let knows_nobody = is_new || incarnation > peer.incarnation || peer.standing == Standing::Down;
         if knows_nobody && self.rng.random_range(0..=self.active.len()) < ANSWERERS {
             self.next_beacon = self.next_beacon.min(now + Duration::from_millis(100));
         }
