@@ -186,7 +186,7 @@ fn says(nascent: &Nascent, plan: &Plan, words: &str) -> Result<String> {
             since.elapsed() < within,
             "`{words}` is not on the console after {} s; there is: {}",
             within.as_secs(),
-            nascent.cluster().console_tail(name, 3)
+            nascent.cluster().console_log(name).tail(3)
         );
         std::thread::sleep(Duration::from_millis(200));
     }

@@ -28,7 +28,7 @@ pub(crate) fn run(args: &NodeArgs) -> Result<()> {
             .error());
     }
     let console = Console::open(&folder).with_context(|| format!("opening the console of {}", args.node))?;
-    let before = cluster.console_tail(args.node, LINES_BEFORE);
+    let before = cluster.console_log(args.node).tail(LINES_BEFORE);
     eprintln!("{before}\n--- console of {}; Ctrl-] leaves it ---", args.node);
     let raw = RawMode::enter(stdin.as_fd()).context("switching the terminal to raw mode")?;
     let relayed = relay(&console);

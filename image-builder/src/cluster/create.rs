@@ -215,12 +215,12 @@ impl Nascent {
 
     /// What the slow ones last said.
     fn doing(&self, waiting: &[NodeName]) -> String {
-        let last = |node: &NodeName| format!("{node}: {}", self.cluster.console_tail(*node, 1));
+        let last = |node: &NodeName| format!("{node}: {}", self.cluster.console_log(*node).tail(1));
         waiting.iter().map(last).collect::<Vec<_>>().join(" | ")
     }
 
     fn with_console(&self, error: anyhow::Error, node: NodeName) -> anyhow::Error {
-        let tail = self.cluster.console_tail(node, TAIL_LINES);
+        let tail = self.cluster.console_log(node).tail(TAIL_LINES);
         let shown =
             if tail.is_empty() { "it has said nothing".to_owned() } else { format!("it said last:\n{tail}") };
         error.context(format!("waiting for {node}; on its console {shown}\n"))

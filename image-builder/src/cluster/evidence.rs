@@ -27,8 +27,11 @@ impl Evidence {
             for command in ["brant nodes", &processes, &moves, "free -m; uptime", &logs, &kernel] {
                 evidence.ask(node, command);
             }
-            let console = cluster.console_tail(node.name, TAIL_LINES);
-            evidence.add(&format!("{}: console", node.name), &console);
+            let console = cluster.console_log(node.name);
+            if let Some(panic) = console.panic() {
+                evidence.add(&format!("{}: its kernel has panicked", node.name), &panic);
+            }
+            evidence.add(&format!("{}: console", node.name), &console.tail(TAIL_LINES));
         }
         evidence
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod args;
 mod console;
+mod console_log;
 pub(crate) mod create;
 mod destroy;
 pub(crate) mod evidence;

@@ -7,6 +7,7 @@
 //! ```
 
 use crate::cluster::args::{BootMedium, ClusterName, FirmwareKind, NodeName};
+use crate::cluster::console_log::ConsoleLog;
 use crate::failure::{Advice, Kind};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result};
@@ -209,43 +210,16 @@ impl Cluster {
         fs::read_to_string(self.node_folder(node).join(ENDED)).ok().map(|text| text.trim().to_owned())
     }
 
-    /// The last lines of a node's serial line.
-    pub(crate) fn console_tail(&self, node: NodeName, lines: usize) -> String {
+    /// What a node's serial line has said so far.
+    pub(crate) fn console_log(&self, node: NodeName) -> ConsoleLog {
         let log = fs::read(self.node_folder(node).join(brant_qemu::machine::CONSOLE_LOG)).unwrap_or_default();
-        tail(&String::from_utf8_lossy(&log), lines)
+        ConsoleLog::new(&String::from_utf8_lossy(&log))
     }
-}
-
-/// The last lines that say something, without the control sequences of a terminal.
-fn tail(text: &str, lines: usize) -> String {
-    let mut plain = String::new();
-    let mut rest = text.chars().peekable();
-    while let Some(c) = rest.next() {
-        match c {
-            '\u{1b}' if rest.peek() == Some(&'[') => {
-                rest.next();
-                while rest.next().is_some_and(|c| !c.is_ascii_alphabetic()) {}
-            }
-            '\n' | '\t' => plain.push(c),
-            c if c.is_control() => {}
-            c => plain.push(c),
-        }
-    }
-    let said: Vec<&str> = plain.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
-    said[said.len().saturating_sub(lines)..].join("\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_consoles_tail_is_plain_text() {
-        let log = "SeaBIOS\r\n\u{1b}[2J\u{1b}[01;00Hloading\r\n\r\n[    0.0] \u{7}Linux\r\nlast";
-        assert_eq!(tail(log, 2), "[    0.0] Linux\nlast");
-        assert_eq!(tail(log, 9), "SeaBIOS\nloading\n[    0.0] Linux\nlast");
-        assert_eq!(tail("", 3), "");
-    }
 
     #[test]
     fn a_cluster_that_is_not_there_has_no_keeper_and_no_plan() {
