@@ -28,10 +28,13 @@ impl Evidence {
                 evidence.ask(node, command);
             }
             let console = cluster.console_log(node.name);
-            if let Some(panic) = console.panic() {
+            evidence.add(&format!("{}: console", node.name), &console.tail(TAIL_LINES));
+        }
+        // At the end, for of what CI has printed often only that is kept.
+        for node in nodes {
+            if let Some(panic) = cluster.console_log(node.name).panic() {
                 evidence.add(&format!("{}: its kernel has panicked", node.name), &panic);
             }
-            evidence.add(&format!("{}: console", node.name), &console.tail(TAIL_LINES));
         }
         evidence
     }
