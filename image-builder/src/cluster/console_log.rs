@@ -8,7 +8,7 @@ const BEFORE_PANIC: usize = 60;
 const AFTER_PANIC: usize = 30;
 
 /// The lines that say something, without the control sequences of a terminal.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct ConsoleLog(Vec<String>);
 
 impl ConsoleLog {

@@ -27,8 +27,8 @@ impl Evidence {
             for command in ["brant nodes", &processes, &moves, "free -m; uptime", &logs, &kernel] {
                 evidence.ask(node, command);
             }
-            let console = cluster.console_log(node.name);
-            evidence.add(&format!("{}: console", node.name), &console.tail(TAIL_LINES));
+            let console = cluster.console_log(node.name).tail(TAIL_LINES);
+            evidence.add(&format!("{}: console", node.name), &console);
         }
         // At the end, for of what CI has printed often only that is kept.
         for node in nodes {

@@ -18,12 +18,12 @@ pub(super) fn put(node: &Node, cases: &Cases) -> Result<()> {
             let path = entry.with_context(|| format!("listing `{}`", lib.display()))?.path();
             let text = fs::read_to_string(&path).with_context(|| format!("reading `{}`", path.display()))?;
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            node.put(USER, &format!("{FOLDER}/lib/{name}"), &text)?;
             ensure!(
-                names.insert(name),
+                names.insert(name.clone()),
                 "putting `{}` into `$LIB`: another file is called so",
                 path.display()
             );
+            node.put(USER, &format!("{FOLDER}/lib/{name}"), &text)?;
         }
     }
     for case in &cases.list {

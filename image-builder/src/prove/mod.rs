@@ -66,8 +66,9 @@ pub(crate) fn run(args: &ProveArgs) -> Result<()> {
     let ProveArgs { name, machines, attach, .. } = args;
     let stage = Stage::set(&Wanted { name, machines, dhcp: false, attach: *attach })?;
     let nodes = stage.nodes();
-    let balance = prepare(&nodes, stage.patience(), &cases)
-        .inspect_err(|_why| Evidence::of(&nodes, &stage.cluster).show())?;
+    let balance =
+        prepare(&nodes, stage.patience()).inspect_err(|_why| Evidence::of(&nodes, &stage.cluster).show())?;
+    files::put(&nodes[0], &cases)?;
     let progress = Progress::new();
     let seed = args.seed.unwrap_or_else(now);
     if cases.list.iter().any(|case| case.at_random) {
@@ -101,12 +102,11 @@ pub(crate) fn run(args: &ProveArgs) -> Result<()> {
 }
 
 /// Has the nodes ready for the cases; gives whether processes moved by themselves before.
-fn prepare(nodes: &[Node], patience: Patience, cases: &Cases) -> Result<String> {
+fn prepare(nodes: &[Node], patience: Patience) -> Result<String> {
     joining::lists(nodes, patience)?;
     // The cases say what moves when; smoke is where the balancer does.
     let balance = nodes[0].shell(ROOT, "brant set balance")?;
     set_balance(nodes, patience, "off")?;
-    files::put(&nodes[0], cases)?;
     Ok(balance)
 }
 
